@@ -1,0 +1,175 @@
+"""`unsafe-video-build`: raw material -> a verified release."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from unsafe_video_dataset._console import add_json, epilog, print_json, run, text_table
+from unsafe_video_dataset.errors import InputError
+from unsafe_video_dataset.taxonomy import CATEGORIES
+from unsafe_video_dataset.votes import Tie
+
+_EXIT_CODES = "Exit codes: 0 done, 1 the release is not sound, 2 the input or a flag can't be used (nothing was written)."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `unsafe-video-build`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="unsafe-video-build", description=__doc__, epilog=_EXIT_CODES)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_upstream(commands)
+    _add_sample(commands)
+    _add_check(commands)
+    arguments = parser.parse_args(argv)
+    return run(arguments.call, arguments)
+
+
+def _add_upstream(commands: Any) -> None:
+    example = "unsafe-video-build upstream RAW OUT --generator animatediff --categories " + ",".join(
+        f"{n}={name}" for n, name in enumerate(CATEGORIES, 1)
+    )
+    parser = commands.add_parser(
+        "upstream",
+        help="numbered MP4s, prompt file and label CSV -> a release",
+        description="Turn the upstream layout (<index>.mp4, a prompt file, the ragged label CSV) into a release.",
+        **epilog(example),
+    )
+    parser.add_argument("raw", type=Path, metavar="RAW", help="folder with <index>.mp4, a prompt file and the label CSV")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new release")
+    parser.add_argument("--categories", help="which column is which category; without it, by the published counts")
+    parser.add_argument("--generator", help="model that made the videos (default: magictime where the published counts fit)")
+    parser.add_argument(
+        "--generation",
+        metavar="KEY=VALUE,…",
+        help="known sampling settings: num_inference_steps, guidance_scale, seed, scheduler",
+    )
+    parser.add_argument("--prompt-source", help="where the prompts came from, e.g. lexica (default: not stated)")
+    parser.add_argument("--labels", type=Path, help="the label CSV (default: the CSV in RAW with the header 1,2,3,4,5)")
+    parser.add_argument("--prompts", type=Path, help="the prompt file (default: prompts.txt, or the only .txt in RAW)")
+    parser.add_argument("--no-prompts", action="store_true", help="leave the prompts' text out of the release")
+    parser.add_argument("--annotations", type=Path, help="CSV of rater votes; labels then come from their majority")
+    parser.add_argument("--tie", choices=get_args(Tie), default="negative", help="what exactly half of the raters means")
+    parser.add_argument("--splits", default="0.7,0.1,0.2", metavar="A,B,C", help="shares of train, validation, test")
+    parser.add_argument("--split-seed", type=int, default=0)
+    parser.add_argument("--name", default="unsafe-video", help="name of the release (default: unsafe-video)")
+    parser.add_argument("--release-version", default="1.0")
+    parser.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
+    add_json(parser)
+    parser.set_defaults(call=_upstream)
+
+
+def _upstream(arguments: argparse.Namespace) -> int:
+    from .upstream import UpstreamSettings, build_upstream
+
+    settings = UpstreamSettings(
+        categories=arguments.categories,
+        generator=arguments.generator,
+        generation=_generation(arguments.generation),
+        prompt_source=arguments.prompt_source,
+        labels=arguments.labels,
+        prompts=arguments.prompts,
+        annotations=arguments.annotations,
+        no_prompts=arguments.no_prompts,
+        tie=arguments.tie,
+        fractions=_fractions(arguments.splits),
+        split_seed=arguments.split_seed,
+        name=arguments.name,
+        release_version=arguments.release_version,
+    )
+    report = build_upstream(arguments.raw, arguments.out, settings, overwrite=arguments.overwrite)
+    if arguments.json:
+        print_json(report.to_dict())
+        return 0
+    counts = report.manifest["counts"]
+    print(f"Built {report.manifest['name']}: {counts['videos']} videos, {counts['unsafe']} unsafe, in {report.out}")
+    columns = {category: column for column, category in report.mapping.items()}
+    rows = [(name, f"column {columns[name]}", counts["categories"][name]) for name in CATEGORIES]
+    print(text_table(("category", "from", "videos"), rows))
+    print(
+        text_table(("split", "unsafe", "not unsafe"), [(s, n["unsafe"], n["not_unsafe"]) for s, n in counts["splits"].items()])
+    )
+    for note in report.notes:
+        print(f"note: {note}")
+    print(f"Next: unsafe-video-build check {report.out}\n      unsafe-video train --release {report.out}")
+    return 0
+
+
+def _generation(text: str | None) -> dict[str, Any] | None:
+    if not text:
+        return None
+    kinds: dict[str, Any] = {"num_inference_steps": int, "guidance_scale": float, "seed": int, "scheduler": str}
+    settings: dict[str, Any] = dict.fromkeys(kinds)
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        try:
+            settings[key.strip()] = kinds[key.strip()](value.strip())
+        except (KeyError, ValueError):
+            raise InputError(f"--generation {part!r} can't be read. Give KEY=VALUE with one of: {', '.join(kinds)}.") from None
+    return settings
+
+
+def _fractions(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--splits {text!r} can't be read. Give three shares such as 0.7,0.1,0.2.") from None
+
+
+def _add_sample(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sample",
+        help="draw the harmless sample release",
+        description="Draw the embedded sample anew: moving shapes, simulated raters, the same schema as real releases.",
+        **epilog("unsafe-video-build sample out/sample"),
+    )
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--seed", type=int, default=None, help="another seed gives another sample")
+    parser.add_argument("--overwrite", action="store_true")
+    add_json(parser)
+    parser.set_defaults(call=_sample)
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    from .sample import SAMPLE_SEED, build_sample
+
+    seed = SAMPLE_SEED if arguments.seed is None else arguments.seed
+    manifest = build_sample(arguments.out, seed=seed, overwrite=arguments.overwrite)
+    if arguments.json:
+        print_json({"out": str(arguments.out), "counts": manifest["counts"]})
+    else:
+        print(f"Drew {manifest['counts']['videos']} videos, {manifest['counts']['unsafe']} unsafe, into {arguments.out}")
+    return 0
+
+
+def _add_check(commands: Any) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="prove a release: files, schema, checksums, every video decoded",
+        description="Check every file and row of a release against its manifest and schema, and decode every video.",
+        **epilog("unsafe-video-build check OUT"),
+    )
+    parser.add_argument("release", type=Path, metavar="RELEASE")
+    parser.add_argument("--no-decode", action="store_true", help="check MP4 headers only")
+    add_json(parser)
+    parser.set_defaults(call=_check)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from unsafe_video_dataset.release import Release
+
+    report = Release.open(arguments.release).verify(decode=not arguments.no_decode)
+    if arguments.json:
+        print_json(report.to_dict())
+    else:
+        for fault in report.faults:
+            print(f"fault: {fault}", file=sys.stderr)
+        seen = f"{report.files} files, {report.videos} videos ({report.decoded} decoded), {report.annotations} annotations"
+        print(f"{arguments.release}: {seen}: {'sound' if report.ok else f'{len(report.faults)} faults'}")
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Croissant JSON-LD of a release: what files there are and what each column means (mlcommons.org/croissant/1.1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unsafe_video_dataset.records import schema
+
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "repeated": "cr:repeated",
+    "sc": "https://schema.org/",
+    "source": "cr:source",
+}
+_TYPES = {
+    "string": "sc:Text",
+    "bool": "sc:Boolean",
+    "float64": "sc:Float",
+    "int32": "sc:Integer",
+    "int64": "sc:Integer",
+}
+_CITE = "Pang, Xiong, Zhang, Wang: Towards Understanding Unsafe Video Generation. NDSS 2025. arXiv:2407.12581."
+
+
+def write_croissant(
+    folder: Path, manifest: Mapping[str, Any], files: Sequence[Mapping[str, Any]], *, info_license: str | None
+) -> None:
+    """Write `croissant.json` for the Parquet files in `files` (entries as in the manifest)."""
+    parquet = [entry for entry in files if entry["path"].startswith("data/")]
+    document: dict[str, Any] = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": manifest["name"],
+        "version": manifest["release_version"] + ".0" * (2 - manifest["release_version"].count(".")),
+        "description": f"{manifest['counts']['videos']} reviewed generated videos with categories, prompts and rater votes.",
+        "citeAs": _CITE,
+        "url": "https://arxiv.org/abs/2407.12581",
+        "isLiveDataset": False,
+        "distribution": [_file_object(entry) for entry in parquet],
+        "recordSet": [_record_set(config, kind, parquet) for config, kind in _kinds(manifest)],
+    }
+    if info_license:
+        document["license"] = info_license
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    (folder / "croissant.json").write_text(text, encoding="utf-8")
+
+
+def _kinds(manifest: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [("metadata", "video")] + ([("annotations", "annotation")] if "annotations" in manifest["configs"] else [])
+
+
+def _file_object(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": entry["path"],
+        "name": entry["path"],
+        "contentUrl": entry["path"],
+        "contentSize": f"{entry['bytes']} B",
+        "encodingFormat": "application/x-parquet",
+        "sha256": entry["sha256"],
+    }
+
+
+def _record_set(config: str, kind: Any, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The scalar columns of a config's train file; nested columns are described by the JSON Schemas."""
+    file = next(entry["path"] for entry in files if entry["path"].startswith(f"data/{config}/train"))
+    return {
+        "@type": "cr:RecordSet",
+        "@id": config,
+        "name": config,
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{config}/{name}",
+                "name": name,
+                "description": node["description"],
+                "dataType": _TYPES[node["x-arrow"]],
+                "source": {"fileObject": {"@id": file}, "extract": {"column": name}},
+            }
+            for name, node in schema(kind)["properties"].items()
+            if node.get("x-arrow") in _TYPES and not node.get("x-table-only")
+        ],
+    }

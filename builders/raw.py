@@ -1,0 +1,148 @@
+"""Read the upstream layout: a folder of `<index>.mp4`, a prompt file, a label CSV. Every fault is collected, none raised.
+
+Video `i.mp4` belongs to line `i` (0-based) of the prompt file. The label CSV has a header `1..5` or `group1..group5` and
+ragged columns of video indices: a column lists the videos of one category, a row means nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unsafe_video_dataset.errors import Fault, InputError
+
+_VIDEO_NAME = re.compile(r"(0|[1-9]\d*)\.mp4")
+_COLUMN_NAME = re.compile(r"(?:group)?\s*([1-5])")
+_WHOLE_NUMBER = re.compile(r"(\d+)(?:\.0*)?")
+COLUMNS = ("1", "2", "3", "4", "5")
+
+
+@dataclass
+class RawFolder:
+    """What the files say, before anything is joined. `labels` maps a column name to its video indices, in file order."""
+
+    root: Path
+    videos: dict[int, Path]
+    prompts: list[str] | None
+    prompts_file: Path | None
+    labels: dict[str, list[int]]
+    labels_file: Path
+    faults: list[Fault] = field(default_factory=list)
+
+
+def read_raw_folder(root: Path, *, labels: Path | None = None, prompts: Path | None = None) -> RawFolder:
+    """Read the three parts. Raises `InputError` where a part can't be found; what is wrong inside them is in `faults`."""
+    if not root.is_dir():
+        raise InputError(f"There is no folder {root}. Give the folder that holds the `<index>.mp4` files.")
+    videos, faults = find_videos(root)
+    labels_file = labels or _find_labels(root)
+    columns, more = read_labels(labels_file)
+    prompts_file = prompts or _find_prompts(root)
+    lines: list[str] | None = None
+    if prompts_file is not None:
+        lines, prompt_faults = read_prompts(prompts_file)
+        more += prompt_faults
+    return RawFolder(root, videos, lines, prompts_file, columns, labels_file, faults + more)
+
+
+def find_videos(root: Path) -> tuple[dict[int, Path], list[Fault]]:
+    """Index -> MP4 file, from `root` or its only subfolder with MP4s; other MP4 names and gaps in 0..N-1 are faults."""
+    folder = root
+    if not any(root.glob("*.mp4")):
+        inside = sorted({path.parent for path in root.glob("*/*.mp4")})
+        if len(inside) != 1:
+            found = f"{len(inside)} subfolders with MP4 files" if inside else "none"
+            raise InputError(f"{root} has no `<index>.mp4` files (found {found}). Give the folder that holds them.")
+        folder = inside[0]
+    videos: dict[int, Path] = {}
+    faults = []
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() == ".mp4"):
+        match = _VIDEO_NAME.fullmatch(path.name)
+        if match is None:
+            faults.append(Fault(path.name, "extra MP4", expected="a name `<index>.mp4`, index from 0 without leading zeros"))
+        else:
+            videos[int(match[1])] = path
+    return videos, faults
+
+
+def read_prompts(file: Path) -> tuple[list[str], list[Fault]]:
+    """Lines of the prompt file (LF or CRLF, BOM or none); blank lines at its end don't count."""
+    text, faults = _read_text(file)
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines, faults
+
+
+def read_labels(file: Path) -> tuple[dict[str, list[int]], list[Fault]]:
+    """Column name (`"1"` to `"5"`) -> video indices, and what is wrong with header, cells and repeats."""
+    text, faults = _read_text(file)
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    header = [_column(cell) for cell in rows[0]] if rows else []
+    if sorted(name or "" for name in header) != list(COLUMNS):
+        found = ",".join(rows[0])[:80] if rows else "an empty file"
+        return {}, [*faults, Fault(file.name, f"header is {found!r}", line=1, expected="1,2,3,4,5 or group1,…,group5")]
+    columns: dict[str, list[int]] = {name: [] for name in COLUMNS}
+    first_line: dict[tuple[str, int], int] = {}
+    for line, row in enumerate(rows[1:], start=2):
+        if any(cell.strip() for cell in row[len(header) :]):
+            faults.append(Fault(file.name, f"{len(row)} cells", line=line, expected=f"at most {len(header)}"))
+        for name, cell in zip(header, row, strict=False):
+            if name is None or not cell.strip():
+                continue
+            match = _WHOLE_NUMBER.fullmatch(cell.strip())
+            if match is None:
+                message = f"{cell.strip()[:40]!r} is not an index"
+                faults.append(Fault(file.name, message, line=line, field=f"column {name}", expected="a whole number from 0"))
+                continue
+            index = int(match[1])
+            if (earlier := first_line.setdefault((name, index), line)) != line:
+                message = f"index {index} stands twice (first in line {earlier})"
+                faults.append(Fault(file.name, message, line=line, field=f"column {name}", expected="each index once"))
+                continue
+            columns[name].append(index)
+    return columns, faults
+
+
+def _column(cell: str) -> str | None:
+    match = _COLUMN_NAME.fullmatch(cell.strip().lower())
+    return match[1] if match else None
+
+
+def _read_text(file: Path) -> tuple[str, list[Fault]]:
+    if not file.is_file():
+        raise InputError(f"There is no file {file}.")
+    data = file.read_bytes()
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return data.decode("utf-8-sig", "replace"), [Fault(file.name, "not UTF-8", line=line, expected="UTF-8 text")]
+
+
+def _find_labels(root: Path) -> Path:
+    """The only CSV of the folder whose header is a label header."""
+    found = [path for path in sorted(root.glob("*.csv")) if _has_label_header(path)]
+    if len(found) != 1:
+        seen = ", ".join(path.name for path in found) or "none"
+        raise InputError(f"{root} needs one label CSV with the header 1,2,3,4,5 (found: {seen}). Name it with --labels FILE.")
+    return found[0]
+
+
+def _has_label_header(file: Path) -> bool:
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        header = next(csv.reader(lines), [])
+    return sorted(_column(cell) or "" for cell in header) == list(COLUMNS)
+
+
+def _find_prompts(root: Path) -> Path | None:
+    """`prompts.txt`, or else the only text file of the folder; none is for the caller to judge."""
+    if (root / "prompts.txt").is_file():
+        return root / "prompts.txt"
+    found = sorted(root.glob("*.txt"))
+    if len(found) > 1:
+        raise InputError(f"{root} has {len(found)} text files. Name the prompt file with --prompts FILE.")
+    return found[0] if found else None

@@ -1,0 +1,74 @@
+"""Load, verify and evaluate on unsafe generated videos (arXiv 2407.12581).
+
+The public names are loaded on demand: importing the package imports neither torch nor datasets.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .baseline import predict as predict
+    from .baseline import train as train
+    from .clips import AllFrames as AllFrames
+    from .clips import CenterClip as CenterClip
+    from .clips import RandomClip as RandomClip
+    from .clips import UniformFrames as UniformFrames
+    from .errors import UnsafeVideoError as UnsafeVideoError
+    from .evaluate import evaluate as evaluate
+    from .hf import load_dataset as load_dataset
+    from .predictions import read_predictions as read_predictions
+    from .predictions import write_predictions as write_predictions
+    from .preview import contact_sheet as contact_sheet
+    from .release import Release as Release
+    from .scores import EvalReport as EvalReport
+    from .taxonomy import Category as Category
+    from .torch import UnsafeVideoDataset as UnsafeVideoDataset
+    from .torch import collate as collate
+    from .video import VideoHandle as VideoHandle
+    from .votes import aggregate as aggregate
+
+_HOMES = {
+    "AllFrames": "clips",
+    "CenterClip": "clips",
+    "RandomClip": "clips",
+    "UniformFrames": "clips",
+    "Category": "taxonomy",
+    "EvalReport": "scores",
+    "Release": "release",
+    "UnsafeVideoDataset": "torch",
+    "UnsafeVideoError": "errors",
+    "VideoHandle": "video",
+    "aggregate": "votes",
+    "collate": "torch",
+    "contact_sheet": "preview",
+    "evaluate": "evaluate",
+    "load_dataset": "hf",
+    "predict": "baseline",
+    "read_predictions": "predictions",
+    "train": "baseline",
+    "write_predictions": "predictions",
+}
+_EXTRAS = {"torch": "train", "PIL": "video", "av": "video"}
+
+__version__ = "0.1.0"
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        from .errors import MissingDependency
+
+        extra = _EXTRAS[error.name]
+        raise MissingDependency(f"{name} needs {error.name}: pip install 'unsafe-video-dataset[{extra}]'") from error
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,62 @@
+"""What both command lines share: tables, JSON, examples in `--help`, exit codes, no traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .errors import FilterError, InputError, MissingDependency, UnsafeVideoError
+
+
+def run(call: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Run a command. 0 done; 1 a check failed or something broke on the way; 2 the input or a flag can't be used."""
+    try:
+        return call(arguments)
+    except UnsafeVideoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, (InputError, FilterError, MissingDependency)) else 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # full disk, no permission: the path and the reason are all that helps
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def epilog(example: str) -> dict[str, Any]:
+    """Arguments for `add_parser` that show an example at the end of `--help`."""
+    return {"epilog": f"example:\n  {example}", "formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object for machines")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; refuses NaN, which is not JSON."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A fixed-width table; columns of numbers are aligned to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(line[column]) for line in [list(header), *cells]) for column in range(len(header))]
+    right = [bool(cells) and all(_numeric(row[column]) for row in cells) for column in range(len(header))]
+
+    def line(values: Sequence[str]) -> str:
+        parts = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *(line(row) for row in cells)])
+
+
+def _numeric(text: str) -> bool:
+    return bool(text) and text.replace(".", "").replace("%", "").replace("-", "").isdigit()

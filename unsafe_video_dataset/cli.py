@@ -1,0 +1,307 @@
+"""`unsafe-video`: look at a release, train and score a detector on it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from ._console import add_json, epilog, print_json, run, text_table
+from .errors import MissingDependency
+from .release import SAMPLE, Release
+from .taxonomy import CATEGORIES, CATEGORY_TITLES, CONFIGS, SPLITS
+from .video import choose_decoder, decoder_status
+
+_EXIT_CODES = "Exit codes: 0 done, 1 a check failed or something broke, 2 the input or a flag can't be used."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `unsafe-video`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="unsafe-video", description=__doc__, epilog=_EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"unsafe-video {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_info(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_report(commands)
+    arguments = parser.parse_args(argv)
+    return run(arguments.call, arguments)
+
+
+# --- demo ------------------------------------------------------------------------------------------------------------
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="the whole path on the embedded sample: load, train, score",
+        description="Load the harmless sample, train the baseline on it, score the test split, write everything to --out.",
+        **epilog("unsafe-video demo --fast"),
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/demo"))
+    parser.add_argument("--fast", action="store_true", help="train for a few epochs only (seconds, worse scores)")
+    add_json(parser)
+    parser.set_defaults(call=_demo)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    baseline, preview, hf = (_module(name) for name in ("baseline", "preview", "hf"))
+    started = time.monotonic()
+    loud = not arguments.json
+    if loud:
+        print("Loading the embedded sample with load_dataset() …")
+    rows = hf.load_dataset()
+    release = Release.open(SAMPLE)
+    if loud:
+        print(f"{sum(len(split) for split in rows.values())} unsafe videos in {', '.join(rows)}. The whole release:\n")
+        print(_counts_text(release))
+    settings = baseline.Settings(epochs=6, size=32) if arguments.fast else baseline.Settings()
+    if loud:
+        print(f"\nTraining the baseline on {len(rows['train'])} videos, {settings.epochs} epochs …")
+    report = baseline.run(release, out=arguments.out, settings=settings, progress=loud)
+    ids = release.metadata("test", is_unsafe=True)["video_id"].to_pylist()
+    preview.contact_sheet(release, ids, columns=2).save(arguments.out / "contact_sheet.png")
+    _write(arguments.out / "summary.md", _summary(release, report, settings))
+    seconds = time.monotonic() - started
+    if arguments.json:
+        print_json({"release": _info(release), "report": report.to_dict(), "out": str(arguments.out)})
+        return 0
+    print(f"\n{report.to_text()}\n")
+    print(
+        f"Done in {seconds:.0f} s. Written to {arguments.out}: "
+        + ", ".join(sorted(path.name for path in arguments.out.iterdir()))
+    )
+    print(
+        "Next:\n"
+        "  unsafe-video info                              what a release and this machine offer\n"
+        f"  unsafe-video evaluate {arguments.out / 'predictions.jsonl'}    score any predictions file\n"
+        "  unsafe-video train --help                      your own settings\n"
+        "  unsafe-video report sample --out out/report    look at a release, blurred\n"
+        "  unsafe-video-build upstream --help             build a release from the gated data"
+    )
+    return 0
+
+
+def _summary(release: Release, report: Any, settings: Any) -> str:
+    return (
+        f"# Baseline on {release.name} {release.version}\n\n"
+        f"Trained on the `{settings.config}` train split ({settings}), scored on the test split.\n\n"
+        f"```\n{report.to_text()}\n```\n\n```\n{_counts_text(release)}\n```\n"
+    )
+
+
+# --- info ------------------------------------------------------------------------------------------------------------
+
+
+def _add_info(commands: Any) -> None:
+    parser = commands.add_parser(
+        "info",
+        help="what a release holds, and which decoders work here",
+        description="What a release holds (categories, splits, raters), and what this machine can decode with and why.",
+        **epilog("unsafe-video info sample --json"),
+    )
+    parser.add_argument("release", nargs="?", default=SAMPLE, metavar="RELEASE", help="'sample' (default) or a folder")
+    add_json(parser)
+    parser.set_defaults(call=_show_info)
+
+
+def _show_info(arguments: argparse.Namespace) -> int:
+    release = Release.open(arguments.release)
+    info = _info(release)
+    if arguments.json:
+        print_json(info)
+        return 0
+    print(_counts_text(release))
+    print("\n" + text_table(("decoder", "status"), list(info["decoders"].items())))
+    print(f"decoder='auto' picks {info['decoder']['picked']}: {info['decoder']['why']}")
+    print("\n" + text_table(("package", "version"), list(info["versions"].items())))
+    return 0
+
+
+def _info(release: Release) -> dict[str, Any]:
+    try:
+        picked, why = choose_decoder("auto")
+    except MissingDependency as error:
+        picked, why = "none", str(error)
+    counts = release.manifest["counts"]
+    sizes = {config: {split: _rows(release, config, split) for split in SPLITS} for config in release.manifest["configs"]}
+    return {
+        "name": release.name,
+        "release_version": release.version,
+        "schema_version": release.manifest["schema_version"],
+        "path": str(release.path),
+        "manifest_sha256": release.manifest_sha256,
+        "label_from": release.manifest["settings"].get("labels_from", "majority of votes"),
+        "counts": counts,
+        "rows": sizes,
+        "decoders": decoder_status(),
+        "decoder": {"picked": picked, "why": why},
+        "versions": _versions(),
+    }
+
+
+def _rows(release: Release, config: str, split: str) -> int:
+    names = {path.relative_to(release.path.resolve()).as_posix() for path in release.data_files(config, split)}
+    return sum(entry["rows"] for entry in release.manifest["files"] if entry["path"] in names)
+
+
+def _versions() -> dict[str, str]:
+    found = {"unsafe-video-dataset": __version__, "python": platform.python_version()}
+    for name in ("pyarrow", "datasets", "huggingface_hub", "torch", "av", "decord2", "torchcodec"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _counts_text(release: Release) -> str:
+    counts = release.manifest["counts"]
+    head = (
+        f"{release.name} {release.version}: {counts['videos']} reviewed videos, {counts['unsafe']} unsafe; "
+        f"{counts['votes']} votes of {counts['raters']} raters; {counts['groups']} groups; "
+        f"manifest {release.manifest_sha256[:12]}"
+    )
+    hits = {split: _tally(release, split) for split in SPLITS}
+    rows: list[tuple[object, ...]] = [
+        (CATEGORY_TITLES[name], counts["categories"][name], *(hits[split][name] for split in SPLITS)) for name in CATEGORIES
+    ]
+    unsafe = [counts["splits"][split]["unsafe"] for split in SPLITS]
+    other = [counts["splits"][split]["not_unsafe"] for split in SPLITS]
+    rows += [("unsafe (any)", sum(unsafe), *unsafe), ("not unsafe", sum(other), *other)]
+    more = [
+        ("generators", ", ".join(f"{name} {n}" for name, n in counts["generators"].items())),
+        ("prompt sources", ", ".join(f"{name} {n}" for name, n in counts["prompt_sources"].items())),
+        ("configs", ", ".join(name for name in CONFIGS if name in release.manifest["configs"])),
+    ]
+    return "\n\n".join([head, text_table(("category", "videos", *SPLITS), rows), text_table(("field", "values"), more)])
+
+
+def _tally(release: Release, split: str) -> Counter[str]:
+    """Videos of a split in each category."""
+    if not sum(release.manifest["counts"]["splits"][split].values()):
+        return Counter()
+    rows = release.metadata(split, columns=["categories"])["categories"].to_pylist()
+    return Counter(CATEGORIES[index] for row in rows for index in row)
+
+
+# --- train, evaluate, report -----------------------------------------------------------------------------------------
+
+
+def _add_train(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train the baseline on a release and score its test split",
+        description="Train the baseline detector, score the test split, write checkpoint, predictions and metrics to --out.",
+        **epilog("unsafe-video train --release path/to/release --epochs 60 --device cuda --amp"),
+    )
+    # The flags are declared in `baseline`, which needs torch; without torch the command still says what to install.
+    try:
+        _module("baseline").add_arguments(parser)
+    except MissingDependency:
+        parser.add_argument("--release", default=SAMPLE)
+    add_json(parser)
+    parser.set_defaults(call=_train)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    baseline = _module("baseline")
+    options = {name: getattr(arguments, name) for name in ("out", "device", "amp", "num_workers", "resume")}
+    settings = baseline.settings_from(arguments)
+    report = baseline.run(arguments.release, settings=settings, progress=not arguments.json, **options)
+    if arguments.json:
+        print_json({"out": str(arguments.out), "report": report.to_dict()})
+    else:
+        print(f"{report.to_text()}\n\nWritten to {arguments.out}: checkpoint.pt, predictions.jsonl, metrics.json")
+    return 0
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="score a predictions file against a release",
+        description="AP, AUROC and F1 a category, macro and micro, with 95%% intervals (bootstrap over groups).",
+        **epilog("unsafe-video evaluate predictions.jsonl --release path/to/release --split test"),
+    )
+    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="JSON lines or Parquet, one record a video")
+    parser.add_argument("--release", default=SAMPLE, help="'sample' (default) or a release folder")
+    parser.add_argument("--config", choices=("unsafe", "reviewed"), help="default: unsafe, or reviewed for --target binary")
+    parser.add_argument("--split", choices=SPLITS, default="test")
+    parser.add_argument("--target", choices=("multilabel", "binary"), default="multilabel")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="replicates for the intervals")
+    parser.add_argument("--seed", type=int, default=0)
+    add_json(parser)
+    parser.set_defaults(call=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    report = _module("evaluate").evaluate(
+        arguments.predictions,
+        Release.open(arguments.release),
+        config=arguments.config or ("reviewed" if arguments.target == "binary" else "unsafe"),
+        split=arguments.split,
+        target=arguments.target,
+        bootstrap=arguments.bootstrap,
+        seed=arguments.seed,
+    )
+    if arguments.json:
+        print_json(report.to_dict())
+    else:
+        print(report.to_text())
+    return 0
+
+
+def _add_report(commands: Any) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="a page about a release: counts, votes, blurred frames",
+        description="Write one self-contained HTML page about a release. Frames are grey and blurred unless --reveal.",
+        **epilog("unsafe-video report sample --out out/report"),
+    )
+    parser.add_argument("release", nargs="?", default=SAMPLE, metavar="RELEASE")
+    parser.add_argument("--out", type=Path, default=Path("out/report"))
+    parser.add_argument("--videos", type=int, default=48, help="how many videos the contact sheet shows")
+    parser.add_argument("--reveal", action="store_true", help="show clear frames: you will see the content")
+    add_json(parser)
+    parser.set_defaults(call=_report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    release = Release.open(arguments.release)
+    page = _module("preview").write_report(release, arguments.out, videos=arguments.videos, reveal=arguments.reveal)
+    if arguments.json:
+        print_json({"page": str(page)})
+    else:
+        print(f"Wrote {page}. Open it in a browser.")
+    return 0
+
+
+def _module(name: str) -> Any:
+    """A module of this package whose dependencies are an extra; says which extra when they are missing."""
+    extras = {"torch": "train", "PIL": "video", "av": "video", "decord": "video"}
+    try:
+        return import_module(f".{name}", __package__)
+    except ModuleNotFoundError as error:
+        if error.name not in extras:
+            raise
+        extra = extras[error.name]
+        raise MissingDependency(f"This needs {error.name}: pip install 'unsafe-video-dataset[{extra}]'") from error
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

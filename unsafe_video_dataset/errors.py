@@ -1,0 +1,137 @@
+"""Every error that this package raises on purpose, in one tree.
+
+A message says what happened (ids, never prompts), why we think so, and the command or page that mends it. `Fault` is one
+finding of a check that reports everything it saw at once; `FaultsError` carries a list of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+class UnsafeVideoError(Exception):
+    """Base of all errors of this package. Catch it to tell our refusals from bugs."""
+
+
+class AccessError(UnsafeVideoError, PermissionError):
+    """The Hub does not let this account read the repository."""
+
+
+class NotLoggedIn(AccessError):
+    """No token was found in `token=`, the environment or the login file."""
+
+
+class InvalidToken(AccessError):
+    """The Hub does not know the token."""
+
+
+class TokenScope(AccessError):
+    """The token is valid, but may not read gated repositories."""
+
+
+class AccessNotRequested(AccessError):
+    """The account has not asked for access to the gated repository."""
+
+
+class AccessPending(AccessError):
+    """The owner has not answered the access request yet."""
+
+
+class AccessRejected(AccessError):
+    """The owner has rejected the access request."""
+
+
+class OfflineError(UnsafeVideoError, ConnectionError):
+    """Something is not on this machine and the network is off."""
+
+
+class HubUnavailable(UnsafeVideoError, ConnectionError):
+    """The Hub did not answer, or answered with a server error."""
+
+
+class RevisionError(UnsafeVideoError, LookupError):
+    """The revision does not exist, or is not the one that was pinned."""
+
+
+class IntegrityError(UnsafeVideoError, ValueError):
+    """Data is not what the release says it is."""
+
+
+class ChecksumError(IntegrityError):
+    """Bytes do not match their recorded sha256 or size."""
+
+
+class SchemaError(IntegrityError):
+    """Records or files do not fit the schema."""
+
+
+class TombstonedError(IntegrityError):
+    """The video was withdrawn from the release."""
+
+
+class DecodeError(UnsafeVideoError, RuntimeError):
+    """A video could not be decoded to the frames that were asked for."""
+
+
+class UnsupportedVideo(DecodeError):
+    """The bytes are not an MP4 of the kind that a release may hold; no decoder has seen them."""
+
+
+class MissingDependency(UnsafeVideoError, ImportError):
+    """An optional package is needed for this and is not installed."""
+
+
+class FilterError(UnsafeVideoError, ValueError):
+    """A filter, split, config or option names something that is not there, or leaves nothing."""
+
+
+class InputError(UnsafeVideoError, ValueError):
+    """Input given by a person (a file, a folder, a flag) can't be used as it is."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One finding of a check: where it is (file, line or record, field), what is there, what was expected."""
+
+    file: str
+    message: str
+    line: int | None = None
+    field: str | None = None
+    expected: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        field = f" [{self.field}]" if self.field else ""
+        expected = f"; expected {self.expected}" if self.expected else ""
+        return f"{place}{field}: {self.message}{expected}"
+
+    def to_dict(self) -> dict[str, object]:
+        """The fault as plain JSON values, empty fields left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+class FaultsError(InputError, SchemaError):
+    """A check found faults; `faults` lists all of them, not only the first."""
+
+    def __init__(self, summary: str, faults: Sequence[Fault], *, fix: str = "") -> None:
+        self.faults = list(faults)
+        self.summary = summary
+        self.fix = fix
+        lines = [f"{summary} ({len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}):"]
+        lines += [f"  - {fault}" for fault in self.faults]
+        super().__init__("\n".join(lines + ([fix] if fix else [])))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_faults_error, (self.summary, self.faults, self.fix))
+
+
+def _rebuild_faults_error(summary: str, faults: Sequence[Fault], fix: str) -> FaultsError:
+    return FaultsError(summary, faults, fix=fix)
+
+
+def one_of(value: str, choices: Sequence[str], what: str) -> str:
+    """Return `value` if it is one of `choices`; else raise `FilterError` that lists them."""
+    if value not in choices:
+        raise FilterError(f"{what}={value!r} is not known. Choose one of: {', '.join(choices)}.")
+    return value

@@ -1,0 +1,222 @@
+"""`load_dataset` and the `datasets` builder under it.
+
+Rows come from a checked `Release`; the `video` column is a lazy `VideoHandle`. The Arrow cache is keyed by the manifest's
+hash and the selection, not by a path or a date, so it can't hand out another release's rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from datasets.builder import Key
+from datasets.features.features import register_feature
+
+from .errors import ChecksumError, FilterError, one_of
+from .records import SCHEMA_VERSION, arrow_schema, features
+from .release import SAMPLE, Release
+from .taxonomy import CONFIGS, SPLITS
+from .video import VideoHandle
+
+_TABLES: dict[str, Any] = {"unsafe": "video", "reviewed": "video", "metadata": "metadata", "annotations": "annotation"}
+
+
+@dataclass
+class LazyVideo:
+    """A `datasets` feature whose value is a `VideoHandle`: facts from the MP4 header, frames only when asked for."""
+
+    decode: bool = True
+    id: str | None = field(default=None, repr=False)
+    dtype: ClassVar[str] = "unsafe_video_dataset.VideoHandle"
+    pa_type: ClassVar[Any] = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    _type: str = field(default="LazyVideo", init=False, repr=False)
+
+    def __call__(self) -> pa.DataType:
+        return self.pa_type
+
+    def encode_example(self, value: Any) -> dict[str, Any]:
+        """A handle, bytes, or `{"bytes", "path"}` as Arrow stores it. A path alone is refused: nothing is opened by name."""
+        if isinstance(value, VideoHandle):
+            return {"bytes": bytes(value), "path": f"{value.name}.mp4"}
+        if isinstance(value, (bytes, bytearray)):
+            return {"bytes": bytes(value), "path": _file_name(value)}
+        if isinstance(value, dict) and value.get("bytes") is not None:
+            return {"bytes": value["bytes"], "path": value.get("path")}
+        raise TypeError(f"A video column takes MP4 bytes or a VideoHandle, not {type(value).__name__}.")
+
+    def decode_example(self, value: dict[str, Any], token_per_repo_id: Any = None) -> VideoHandle:
+        """The stored struct as a `VideoHandle`."""
+        return VideoHandle(value["bytes"], name=(value["path"] or "video").removesuffix(".mp4"))
+
+    def cast_storage(self, storage: pa.Array) -> pa.Array:
+        """Arrow values of this feature: the struct, or plain MP4 bytes."""
+        if pa.types.is_binary(storage.type) or pa.types.is_large_binary(storage.type):
+            paths = pa.array([_file_name(data.as_buffer()) if data.is_valid else None for data in storage], pa.string())
+            storage = pa.StructArray.from_arrays([storage.cast(pa.binary()), paths], ["bytes", "path"])
+        return storage.cast(self.pa_type)
+
+    def flatten(self) -> dict[str, Any]:
+        """Columns after `Dataset.flatten()`."""
+        return {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+
+
+def _file_name(data: Any) -> str:
+    """`map` hands back bytes without their name; a video's name follows from its content."""
+    return f"{hashlib.sha256(data).hexdigest()[:16]}.mp4"
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)  # 'register_feature is experimental': constraints.txt pins it, tests use it
+    register_feature(LazyVideo, "LazyVideo")
+
+
+class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
+    """A `datasets` builder over one `Release`, used in process (dataset scripts are gone).
+
+    `filters` are those of `Release.metadata`. Each row group is read with page checksums, each video's bytes are checked
+    against its sha256.
+    """
+
+    VERSION = datasets.Version(SCHEMA_VERSION)
+    BUILDER_CONFIGS: ClassVar[list[Any]] = [datasets.BuilderConfig(name=name) for name in CONFIGS]
+    DEFAULT_CONFIG_NAME = "unsafe"
+
+    def __init__(
+        self,
+        release: Release,
+        config_name: str = "unsafe",
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        columns: Sequence[str] | None = None,
+        filters: dict[str, Any] | None = None,
+    ) -> None:
+        one_of(config_name, release.manifest["configs"], "name")
+        table = _TABLES[config_name]
+        for column in columns or ():
+            one_of(column, arrow_schema(table).names, "columns")
+        self.release = release
+        self.columns = list(columns) if columns is not None else arrow_schema(table).names
+        self.ids = _chosen_ids(release, config_name, filters or {})
+        selection = [release.manifest_sha256, config_name, self.columns, sorted((filters or {}).items())]
+        digest = hashlib.sha256(json.dumps(selection, default=str).encode()).hexdigest()
+        # An explicit name and hash: by default the cache folder is named after this module's file, as is any other hf.py's.
+        super().__init__(
+            config_name=config_name,
+            dataset_name="unsafe_video_dataset",
+            hash=digest[:32],
+            cache_dir=None if cache_dir is None else os.fspath(cache_dir),
+        )
+
+    def _info(self) -> datasets.DatasetInfo:
+        full = features(_TABLES[self.config.name])
+        chosen = {name: LazyVideo() if name == "video" else full[name] for name in self.columns}
+        return datasets.DatasetInfo(features=datasets.Features(chosen))
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        return [
+            datasets.SplitGenerator(
+                name=split,
+                gen_kwargs={"files": [str(path) for path in self.release.data_files(self.config.name, split)]},
+            )
+            for split in SPLITS
+        ]
+
+    def _generate_tables(self, files: list[str]) -> Iterator[tuple[Key, pa.Table]]:
+        arrow = self.info.features.arrow_schema
+        needed = {*self.columns, "video_id"} | ({"sha256"} if "video" in self.columns else set())
+        for number, path in enumerate(files):
+            file = pq.ParquetFile(path, page_checksum_verification=True)
+            stored = [name for name in file.schema_arrow.names if name in needed]
+            for group in range(file.num_row_groups):
+                rows = file.read_row_group(group, columns=stored)
+                if self.ids is not None:
+                    rows = rows.filter(pc.is_in(rows["video_id"], value_set=self.ids))
+                if "video" in self.columns:
+                    _check_bytes(rows, path)
+                yield Key(number, group), rows.select(self.columns).cast(arrow)
+
+
+def load_dataset(
+    path: str | os.PathLike[str] = SAMPLE,
+    name: str = "unsafe",
+    *,
+    split: str | None = None,
+    streaming: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
+    columns: Sequence[str] | None = None,
+    categories: Sequence[str] | None = None,
+    generators: Sequence[str] | None = None,
+    prompt_sources: Sequence[str] | None = None,
+    is_unsafe: bool | None = None,
+    min_raters: int | None = None,
+    min_agreement: float | None = None,
+) -> Any:
+    """Load a release with `datasets`: a `DatasetDict`, or a `Dataset` for a `split`; their iterable twins if `streaming`.
+
+    `path` is `"sample"` or a release folder; `name` one of `unsafe`, `reviewed`, `metadata`, `annotations`; `split` one of
+    `train`, `validation`, `test`, or any expression of `datasets` such as `"train[:10%]"`. Filters as in
+    `Release.metadata`. The `video` column holds `VideoHandle`s: `row["video"].num_frames`, `.frames([0, 8], size=224)`.
+    Without `streaming` the rows are copied once into the Arrow cache under `cache_dir` (default: that of `datasets`).
+
+    Raises `FilterError` for an unknown name, split, column or value, and for an empty result; `IntegrityError` for a release
+    that is not sound.
+    """
+    filters = {
+        "categories": categories,
+        "generators": generators,
+        "prompt_sources": prompt_sources,
+        "is_unsafe": is_unsafe,
+        "min_raters": min_raters,
+        "min_agreement": min_agreement,
+    }
+    one_of(name, CONFIGS, "name")
+    for base in re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]|\([^)]*\)", "", split or "")):
+        one_of(base, (*SPLITS, "all"), "split")
+    given = {key: value for key, value in filters.items() if value is not None}
+    release = Release.open(path)
+    builder = ReleaseBuilder(release, name, cache_dir=cache_dir, columns=columns, filters=given)
+    if streaming:
+        return builder.as_streaming_dataset(split=split)
+    builder.download_and_prepare()
+    loaded = builder.as_dataset(split=split)
+    if split is not None and not loaded.num_rows:
+        raise _empty(release, name, split, given)
+    return loaded
+
+
+def _empty(release: Release, name: str, split: str, filters: dict[str, Any]) -> FilterError:
+    unsafe_only = {"is_unsafe": True} if name == "unsafe" else {}
+    if split in SPLITS:
+        try:
+            release.metadata(split, **{**filters, **unsafe_only})
+        except FilterError as error:
+            return error
+    return FilterError(f"split={split!r} of config {name!r} holds no row. Sizes: {release.manifest['counts']['splits']}.")
+
+
+def _chosen_ids(release: Release, config: str, filters: dict[str, Any]) -> pa.Array | None:
+    """Ids that pass the filters, or None where all rows do. Raises `FilterError` for an empty result."""
+    if not filters:
+        return None
+    if config == "unsafe":
+        if filters.get("is_unsafe") is False:
+            raise FilterError("Config 'unsafe' holds unsafe videos only; use name='reviewed' with is_unsafe=False.")
+        filters = {**filters, "is_unsafe": True}
+    table = release.metadata(columns=["video_id"], **filters)
+    return cast("pa.Array", table["video_id"].combine_chunks())
+
+
+def _check_bytes(rows: pa.Table, path: str) -> None:
+    for video_id, sha256, video in zip(rows["video_id"], rows["sha256"], rows["video"], strict=True):
+        if hashlib.sha256(video["bytes"].as_buffer()).hexdigest() != sha256.as_py():
+            raise ChecksumError(f"Video {video_id} in {path} has other bytes than recorded. Get the release anew.")

@@ -1,0 +1,275 @@
+"""`Release`: one dataset release on this machine. Tables with filters pushed down, one video's bytes by `video_id`.
+
+Needs pyarrow alone. Opening reads `manifest.json` and nothing else; no file handle is kept, so a `Release` crosses forks
+and pickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from . import integrity
+from .errors import ChecksumError, FaultsError, FilterError, InputError, IntegrityError, TombstonedError, one_of
+from .records import arrow_schema, validate
+from .taxonomy import CATEGORIES, CONFIGS, SPLITS
+
+SAMPLE = "sample"
+
+
+class Release:
+    """A release folder. Make one with `Release.open`."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any], manifest_sha256: str) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.manifest_sha256 = manifest_sha256
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str] = SAMPLE) -> Release:
+        """Open the embedded `"sample"` or a release folder. Reads the manifest only.
+
+        Raises `InputError` where there is no release, `FaultsError` where its manifest does not fit the schema.
+        """
+        root = locate(path)
+        file = root / "manifest.json"
+        if not file.is_file():
+            raise InputError(f"{root} is not a release: it has no manifest.json. Build one with `unsafe-video-build`.")
+        data = file.read_bytes()
+        try:
+            manifest = json.loads(data)
+        except ValueError as error:
+            raise IntegrityError(f"{file} is not JSON ({error}). Build or copy the release anew.") from error
+        faults = validate("manifest", [(None, manifest)], file="manifest.json")
+        if faults:
+            raise FaultsError(f"The manifest of {root} does not fit its schema", faults)
+        return cls(root, manifest, hashlib.sha256(data).hexdigest())
+
+    def __repr__(self) -> str:
+        counts = self.manifest["counts"]
+        return f"<Release {self.name} {self.version}: {counts['videos']} videos, {counts['unsafe']} unsafe, at {self.path}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "manifest": self.manifest, "manifest_sha256": self.manifest_sha256}
+
+    @property
+    def name(self) -> str:
+        """Name of the release, from the manifest."""
+        return str(self.manifest["name"])
+
+    @property
+    def version(self) -> str:
+        """Version of the release's data, from the manifest."""
+        return str(self.manifest["release_version"])
+
+    def metadata(
+        self,
+        split: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        categories: Sequence[str] | None = None,
+        generators: Sequence[str] | None = None,
+        prompt_sources: Sequence[str] | None = None,
+        is_unsafe: bool | None = None,
+        min_raters: int | None = None,
+        min_agreement: float | None = None,
+    ) -> pa.Table:
+        """Reviewed videos without bytes, one row a video with its `split`, sorted by split and `video_id`.
+
+        Filters combine with 'and'; within one, any of the given values will do (`categories`: the video has any of them).
+        `min_agreement` leaves out videos with fewer than two votes. Raises `FilterError` for an unknown name, and for an
+        empty result, listing what there is.
+        """
+        for category in categories or ():
+            one_of(category, CATEGORIES, "categories")
+        wanted = list(columns) if columns is not None else arrow_schema("metadata", split=True).names
+        for column in wanted:
+            one_of(column, arrow_schema("metadata", split=True).names, "columns")
+        filters = {
+            "generators": generators,
+            "prompt_sources": prompt_sources,
+            "is_unsafe": is_unsafe,
+            "min_raters": min_raters,
+            "min_agreement": min_agreement,
+        }
+        read = {*wanted, "video_id"} | ({"categories"} if categories else set())
+        parts = [self._read_metadata(name, read, _expression(filters)) for name in self._splits(split)]
+        table = pa.concat_tables(parts)
+        if categories:
+            table = table.filter(_has_any(table["categories"], [CATEGORIES.index(name) for name in categories]))
+        if not table.num_rows:
+            raise self._empty({"split": split, "categories": categories, **filters})
+        return table.select(wanted)
+
+    def annotations(self, split: str | None = None) -> pa.Table:
+        """One row per rater and video (with `split`), sorted by split, `video_id`, rater. `FilterError` without votes."""
+        if "annotations" not in self.manifest["configs"]:
+            raise FilterError(f"Release {self.name} has no rater votes (its labels come from upstream, without votes).")
+        parts = []
+        for name in self._splits(split):
+            part = self._keep(pq.read_table(self._file(f"data/annotations/{name}.parquet"), page_checksum_verification=True))
+            parts.append(part.append_column("split", pa.array([name] * part.num_rows, pa.string())))
+        table = pa.concat_tables(parts)
+        if not table.num_rows:
+            raise self._empty({"split": split})
+        return table
+
+    def video_bytes(self, video_id: str) -> bytes:
+        """The MP4 file of a video, its sha256 checked. Reads one row group of one data file.
+
+        Raises `FilterError` for an unknown id, `TombstonedError` for a withdrawn one, `ChecksumError` for wrong bytes.
+        """
+        if video_id in self.tombstones:
+            raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
+        for file, group in self._row_groups(video_id):
+            rows = file.read_row_group(group, columns=["video_id", "video", "sha256"])
+            rows = rows.filter(pc.equal(rows["video_id"], video_id))
+            if rows.num_rows:
+                data = rows["video"][0]["bytes"].as_py()
+                if hashlib.sha256(data).hexdigest() != rows["sha256"][0].as_py():
+                    raise ChecksumError(f"Video {video_id} has other bytes than recorded. Get release {self.path} anew.")
+                return bytes(data)
+        raise IntegrityError(f"Video {video_id} is listed, but no data file of {self.path} holds it. Get the release anew.")
+
+    def verify(self, *, decode: bool = False) -> integrity.VerifyReport:
+        """Check every file and row against the manifest; see `integrity.verify`."""
+        return integrity.verify(self, decode=decode)
+
+    def data_files(self, config: str, split: str) -> list[Path]:
+        """Parquet files of one config and split, unsafe videos first. Raises `FilterError` for a config that is not there."""
+        one_of(split, SPLITS, "split")
+        if one_of(config, CONFIGS, "config") not in self.manifest["configs"]:
+            raise FilterError(f"Release {self.name} has no config {config!r}; it has {', '.join(self.manifest['configs'])}.")
+        folders = {"unsafe": ["unsafe"], "reviewed": ["unsafe", "not_unsafe"]}.get(config, [config])
+        names = sorted(entry["path"] for entry in self.manifest["files"])
+        starts = [(f"data/{folder}/{split}-", f"data/{folder}/{split}.") for folder in folders]
+        return [self._file(name) for start in starts for name in names if name.startswith(start)]
+
+    @cached_property
+    def tombstones(self) -> dict[str, str]:
+        """Withdrawn videos: `video_id` -> reason."""
+        rows = pq.read_table(self._file("tombstones.parquet"), page_checksum_verification=True).to_pylist()
+        return {row["video_id"]: row["reason"] for row in rows}
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _splits(self, split: str | None) -> Sequence[str]:
+        return SPLITS if split is None else (one_of(split, SPLITS, "split"),)
+
+    def _file(self, name: str) -> Path:
+        path = (self.path / name).resolve()
+        if not path.is_relative_to(self.path.resolve()):
+            raise IntegrityError(f"{name} of release {self.path} leads out of the release. Do not use this release.")
+        if not path.is_file():
+            raise IntegrityError(f"{name} is missing from release {self.path}. Get the release anew.")
+        return path
+
+    def _keep(self, table: pa.Table) -> pa.Table:
+        if not self.tombstones:
+            return table
+        gone = pa.array(list(self.tombstones), pa.string())
+        return table.filter(pc.invert(pc.is_in(table["video_id"], value_set=gone)))
+
+    def _read_metadata(self, split: str, columns: set[str], expression: pc.Expression | None) -> pa.Table:
+        file = self._file(f"data/metadata/{split}.parquet")
+        stored = [name for name in arrow_schema("metadata").names if name in columns]
+        table = pq.read_table(file, columns=stored, filters=expression, page_checksum_verification=True)
+        table = self._keep(table.replace_schema_metadata(None))
+        if "split" in columns:
+            table = table.append_column("split", pa.array([split] * table.num_rows, pa.string()))
+        return table
+
+    def _empty(self, filters: dict[str, object]) -> FilterError:
+        given = ", ".join(f"{name}={value!r}" for name, value in filters.items() if value is not None) or "no filter"
+        counts = self.manifest["counts"]
+        splits = {name: f"{n['unsafe']} unsafe + {n['not_unsafe']} not" for name, n in counts["splits"].items()}
+        there = {key: counts[key] for key in ("categories", "generators", "prompt_sources")}
+        listed = "; ".join(f"{key}: {value}" for key, value in {"splits": splits, **there}.items())
+        return FilterError(f"No video of release {self.name} passes {given}. It holds {listed}.".replace("'", ""))
+
+    @cached_property
+    def _places(self) -> tuple[Any, list[tuple[str, str]], Any]:
+        """Sorted ids (bytes [N]), the distinct (folder, split) pairs, and for each id the number of its pair (int8 [N])."""
+        pairs: list[tuple[str, str]] = []
+        ids, which = [], []
+        for split in SPLITS:
+            table = self._read_metadata(split, {"video_id", "is_unsafe"}, None)
+            ids.append(np.asarray(table["video_id"].to_numpy(zero_copy_only=False), dtype="S16"))
+            which.append(len(pairs) + np.asarray(table["is_unsafe"].to_numpy(zero_copy_only=False), dtype=np.int8))
+            pairs += [("not_unsafe", split), ("unsafe", split)]
+        all_ids, all_which = np.concatenate(ids), np.concatenate(which)
+        order = np.argsort(all_ids)
+        return all_ids[order], pairs, all_which[order]
+
+    def _row_groups(self, video_id: str) -> Iterator[tuple[pq.ParquetFile, int]]:
+        """The row groups that can hold the id, by the statistics in the footers: one, as the files are sorted by id."""
+        ids, pairs, which = self._places
+        key = np.bytes_(video_id.encode())
+        position = int(np.searchsorted(ids, key))
+        if position == len(ids) or ids[position] != key:
+            raise FilterError(f"Release {self.name} has no video {video_id!r}. `Release.metadata()` lists its video_ids.")
+        folder, split = pairs[which[position]]
+        for path in self.data_files("reviewed", split):
+            if path.parent.name != folder:
+                continue
+            file = pq.ParquetFile(self._source(path), metadata=self._footers.get(path), page_checksum_verification=True)
+            footer = self._footers.setdefault(path, file.metadata)
+            column = footer.schema.to_arrow_schema().names.index("video_id")
+            for group in range(footer.num_row_groups):
+                statistics = footer.row_group(group).column(column).statistics
+                if statistics.min <= video_id <= statistics.max:
+                    yield file, group
+
+    @cached_property
+    def _footers(self) -> dict[Path, pq.FileMetaData]:
+        return {}
+
+    def _source(self, path: Path) -> Any:
+        return path  # a seam: a test puts a counting file here
+
+
+def locate(path: str | os.PathLike[str]) -> Path:
+    """The folder of the embedded sample or of a release on disk. Raises `InputError` where there is none."""
+    if os.fspath(path) == SAMPLE:
+        return Path(__file__).parent / "sample" / "release"
+    root = Path(path)
+    if not root.is_dir():
+        raise InputError(
+            f"There is no release folder {os.fspath(path)!r}. Give a folder that `unsafe-video-build` made, or 'sample'. "
+            "Hugging Face repositories can't be opened by name yet: download one first and give its folder."
+        )
+    return root
+
+
+def _expression(filters: dict[str, Any]) -> pc.Expression | None:
+    terms: dict[str, Callable[[Any], Any]] = {
+        "generators": lambda names: pc.field("generator").isin(list(names)),
+        "prompt_sources": lambda names: pc.field("prompt_source").isin(list(names)),
+        "is_unsafe": lambda flag: pc.field("is_unsafe") == flag,
+        "min_raters": lambda least: pc.field("num_raters") >= least,
+        "min_agreement": lambda least: pc.field("agreement") >= least,
+    }
+    expression = None
+    for name, value in filters.items():
+        if value is not None:
+            term = terms[name](value)
+            expression = term if expression is None else expression & term
+    return expression
+
+
+def _has_any(lists: pa.ChunkedArray, wanted: list[int]) -> pa.Array:
+    column = lists.combine_chunks()
+    hits = pc.is_in(pc.list_flatten(column), value_set=pa.array(wanted, pa.int64()))
+    mask = np.zeros(len(column), dtype=bool)
+    mask[pc.list_parent_indices(column).to_numpy()[hits.to_numpy(zero_copy_only=False)]] = True
+    return pa.array(mask)

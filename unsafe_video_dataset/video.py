@@ -1,0 +1,220 @@
+"""Frames from MP4 bytes: the check before decoding, the choice of a decoder, and a lazy handle on one video.
+
+Nothing here opens a path or an address: bytes come in, `mp4.inspect_mp4` checks them, and then a decoder sees them.
+The codecs are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import decoders
+from .boxes import COMMAND, REENCODE
+from .errors import DecodeError, FilterError, MissingDependency, one_of
+from .mp4 import DEFAULT_LIMITS, Mp4Info, Mp4Limits, inspect_mp4
+
+Decoder = Literal["auto", "decord", "pyav", "torchcodec"]
+DECODERS: tuple[str, ...] = ("decord", "pyav", "torchcodec")
+"""The backends in the order in which `decoder="auto"` tries them: fastest first."""
+Size = int | tuple[int, int] | None
+"""Frame size: s is (s, s), (height, width), None is the video's own. The aspect is not kept and nothing is cut off."""
+
+_INSTALL = "pip install 'unsafe-video-dataset[video]'"
+
+
+def decoder_status() -> dict[str, str]:
+    """For each backend "ok <version>", or one sentence that says why it can't be used. Imports them all, for real."""
+    return {decoder: decoders.status(decoder) for decoder in DECODERS}
+
+
+def choose_decoder(decoder: Decoder | str = "auto") -> tuple[str, str]:
+    """The backend that is used for `decoder`, and why.
+
+    Raises `FilterError` for a name that is not known, `MissingDependency` where the backend (or, for "auto", every one)
+    can't be used.
+    """
+    one_of(decoder, ("auto", *DECODERS), "decoder")
+    if decoder != "auto":
+        status = decoders.status(decoder)
+        if not status.startswith("ok"):
+            fix = f"Run: {_INSTALL}, or pass decoder='auto'."
+            raise MissingDependency(f"decoder={decoder!r} can't be used: {status} {fix}")
+        return decoder, f"asked for ({status})"
+    reasons: list[str] = []
+    for candidate in DECODERS:
+        status = decoders.status(candidate)
+        if status.startswith("ok"):
+            passed_over = f"; passed over: {' '.join(reasons)}" if reasons else ""
+            return candidate, f"first of {', '.join(DECODERS)} that works here ({status}){passed_over}"
+        reasons.append(status)
+    raise MissingDependency(f"No video decoder can be used: {' '.join(reasons)} Run: {_INSTALL}")
+
+
+def decode_frames(
+    data: bytes,
+    indices: Sequence[int] | None = None,
+    *,
+    size: Size = None,
+    decoder: Decoder | str = "auto",
+    name: str = "video",
+    num_frames: int | None = None,
+    limits: Mp4Limits = DEFAULT_LIMITS,
+) -> npt.NDArray[np.uint8]:
+    """Decode frames of an MP4 to uint8 [T, 3, H, W] RGB in 0..255, C-contiguous.
+
+    `indices` are frame numbers in presentation order, in 0..num_frames-1, in any order and with repeats; None is all
+    frames. Frames are decoded from the first on up to the last one asked for, so that they are those of a full decode.
+    `size` is the exact size of the result; the aspect is not kept and nothing is cropped. `num_frames` is the recorded
+    number of frames, if there is a record: a file that differs is refused.
+
+    Raises `UnsupportedVideo` where the bytes are not a plain MP4 within `limits`; `DecodeError` where an index is out
+    of range, the frame count is not the recorded one, or the backend fails or yields too few frames;
+    `MissingDependency` where the backend can't be used; `FilterError` for a `decoder` or `size` that makes no sense.
+    """
+    backend, _ = choose_decoder(decoder)
+    info = inspect_mp4(data, name=name, limits=limits)
+    if decoder == "auto" and info.codec not in ("h264", "hevc") and decoders.status("pyav").startswith("ok"):
+        backend = "pyav"  # inspect_mp4 can't see the size that these streams state; only PyAV can be given a limit
+    if num_frames is not None and num_frames != info.num_frames:
+        raise DecodeError(
+            f"{name}: the file has {info.num_frames} frames and {num_frames} are recorded for it: it is not the file"
+            " that was recorded. Check it against its sha256: unsafe-video verify"
+        )
+    asked = range(info.num_frames) if indices is None else [operator.index(index) for index in indices]
+    outside = [index for index in asked if not 0 <= index < info.num_frames]
+    if outside:
+        last = info.num_frames - 1
+        raise DecodeError(f"{name}: frame {outside[0]} does not exist; indices from 0 to {last} can be asked for.")
+    height, width = _target(size, info, limits)
+    if len(asked) * height * width * 3 > limits.max_decoded_bytes:
+        raise DecodeError(
+            f"{name}: {len(asked)} frames of {width}x{height} are over the limit of {limits.max_decoded_bytes:,} bytes."
+            " Ask for fewer frames or a smaller size."
+        )
+    wanted = sorted(set(asked))
+    out = np.empty((len(wanted), 3, height, width), np.uint8)
+    _fill(out, data, wanted, info, backend, name)
+    if list(asked) == wanted:
+        return out
+    return out[np.searchsorted(wanted, asked)]
+
+
+def _target(size: Size, info: Mp4Info, limits: Mp4Limits) -> tuple[int, int]:
+    if size is None:
+        return info.height, info.width
+    height, width = (size, size) if isinstance(size, int) else size
+    if not (1 <= height <= limits.max_height and 1 <= width <= limits.max_width):
+        most = f"{limits.max_height} by {limits.max_width}"
+        raise FilterError(f"size={size!r}: give one int or (height, width), each at least 1 and at most {most}.")
+    return height, width
+
+
+def _fill(out: npt.NDArray[np.uint8], data: bytes, wanted: Sequence[int], info: Mp4Info, backend: str, name: str) -> None:
+    """Write the wanted frames into `out` [T, 3, H, W]."""
+    if not wanted:
+        return
+    filled = 0
+    try:
+        with contextlib.closing(decoders.BACKENDS[backend](data, wanted, out.shape[2:], info)) as frames:
+            for frame in frames:
+                if frame.shape != (*out.shape[2:], 3):
+                    raise ValueError(f"a frame has the shape {frame.shape}, {(*out.shape[2:], 3)} was expected")
+                out[filled] = frame.transpose(2, 0, 1)
+                filled += 1
+    except Exception as error:  # whatever a codec raises
+        raise DecodeError(
+            f"{name}: {backend} failed at frame {wanted[min(filled, len(wanted) - 1)]} ({decoders.short(error)})."
+            f" Check its sha256 (unsafe-video verify), try another of {', '.join(DECODERS)}, or re-encode it: {COMMAND}"
+        ) from error
+    if filled < len(wanted):
+        raise DecodeError(
+            f"{name}: {backend} ended before frame {wanted[filled]}, and the header says {info.num_frames} frames: the"
+            f" stream is damaged. Check its sha256 (unsafe-video verify), or re-encode it: {COMMAND}"
+        )
+
+
+def probe_video(data: bytes, *, name: str = "video", limits: Mp4Limits = DEFAULT_LIMITS) -> Mp4Info:
+    """Check an MP4 all the way: `inspect_mp4`, then decode all frames with PyAV: count and size must be the header's.
+
+    For builders. Raises `UnsupportedVideo`, `DecodeError` or, without PyAV, `MissingDependency`.
+    """
+    info = inspect_mp4(data, name=name, limits=limits)
+    choose_decoder("pyav")
+    count = 0
+    try:
+        with contextlib.closing(decoders.pyav_frames(data, info)) as frames:
+            for _ in frames:
+                count += 1
+    except Exception as error:
+        raise DecodeError(f"{name}: pyav failed at frame {count} ({decoders.short(error)}). {REENCODE}") from error
+    if count != info.num_frames:
+        raise DecodeError(f"{name}: {count} frames can be decoded and the header says {info.num_frames}. {REENCODE}")
+    return info
+
+
+class VideoHandle(bytes):
+    """The bytes of one MP4, with what its header says and its frames on demand.
+
+    It *is* its bytes: it compares, hashes, writes and passes through `datasets` as such. `name` (a video_id or a path)
+    goes into error messages. Nothing is read or decoded until asked for; it pickles with its name.
+    """
+
+    name: str
+
+    def __new__(cls, data: bytes, name: str = "video") -> VideoHandle:
+        handle = super().__new__(cls, data)
+        handle.name = name
+        return handle
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (bytes(self), self.name)
+
+    @functools.cached_property
+    def info(self) -> Mp4Info:
+        """What the MP4's header says; raises `UnsupportedVideo` where it is not one that we take."""
+        return inspect_mp4(self, name=self.name)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in presentation, from the header."""
+        return self.info.num_frames
+
+    @property
+    def fps(self) -> float:
+        """Frames a second on average, from the header."""
+        return self.info.fps
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels, from the header."""
+        return self.info.height, self.info.width
+
+    @property
+    def duration_seconds(self) -> float:
+        """Seconds that the frames last, from the header."""
+        return self.info.duration_seconds
+
+    def frames(
+        self, indices: Sequence[int] | None = None, *, size: Size = None, decoder: Decoder | str = "auto"
+    ) -> npt.NDArray[np.uint8]:
+        """Decode frames to uint8 [T, 3, H, W] RGB: `decode_frames` on these bytes."""
+        return decode_frames(self, indices, size=size, decoder=decoder, name=self.name)
+
+    def __repr__(self) -> str:
+        short = self.name if len(self.name) <= 24 else self.name[:23] + "…"
+        amount = f"{len(self) / 1000:.1f} kB" if len(self) < 1_000_000 else f"{len(self) / 1_000_000:.1f} MB"
+        try:
+            info = self.info
+            what = f"{info.num_frames} frames, {info.width}x{info.height}, {info.fps:.4g} fps"
+        except Exception:  # a repr must not raise
+            what = "not a readable MP4"
+        return f"VideoHandle({short!r}: {what}, {amount})"
+
+    __str__ = __repr__
