@@ -37,10 +37,12 @@ $(VENV)/bin/python:
 # The stamps are younger than what they depend on, so nothing is installed twice. constraints.txt pins every version: an
 # open range of torch would pull gigabytes of CUDA.
 $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo 'Installing (torch is large: this takes a few minutes the first time) …'
 	$(PIP) install $(PIP_FLAGS) -c constraints.txt -e '.[train]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo 'Installing the test extras (a few minutes the first time) …'
 	$(PIP) install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.train
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .hf import UnsafeVideoBuilder as UnsafeVideoBuilder
     from .sample import build_sample as build_sample
-    from .upstream import UpstreamSettings as UpstreamSettings
+    from .settings import UpstreamSettings as UpstreamSettings
     from .upstream import build_upstream as build_upstream
 
-_HOMES = {"UnsafeVideoBuilder": "hf", "UpstreamSettings": "upstream", "build_sample": "sample", "build_upstream": "upstream"}
+_HOMES = {"UnsafeVideoBuilder": "hf", "UpstreamSettings": "settings", "build_sample": "sample", "build_upstream": "upstream"}
 
 __all__ = sorted(_HOMES)
 

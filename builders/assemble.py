@@ -60,15 +60,15 @@ def assemble(
     keep_prompts: bool = True,
     tie: Tie = "negative",
 ) -> Assembled:
-    """Label, group, split and validate. Of byte-identical videos the one with the lowest source index stays.
+    """Label, group, split and validate. Of byte-identical videos one stays: the first by source index that has votes, if any.
 
     Schema faults of all records are in `.faults`; the caller refuses to write when there are any.
     """
     result = Assembled()
-    kept = _unique(_voted(candidates, result), result)
+    group_of = _groups(candidates)
+    kept = _voted(_unique(candidates, result), result)
     labelled = [(candidate, _label(candidate, tie, result)) for candidate in kept]
-    keys = [[prompt_id(one.prompt)] if one.prompt is not None else [] for one in kept]
-    groups = group_ids(keys, [one.video_id for one in kept])
+    groups = [group_of[candidate.video_id] for candidate in kept]
     by_group: dict[str, list[list[str]]] = defaultdict(list)
     for (_, label), group in zip(labelled, groups, strict=True):
         by_group[group].append(label["categories"])
@@ -84,6 +84,13 @@ def assemble(
     return result
 
 
+def _groups(candidates: Sequence[Candidate]) -> dict[str, str]:
+    """`video_id` -> group. A duplicate that is left out still ties its prompt to its bytes."""
+    ids = [candidate.video_id for candidate in candidates]
+    keys = [[one.sha256] + ([prompt_id(one.prompt)] if one.prompt is not None else []) for one in candidates]
+    return dict(zip(ids, group_ids(keys, ids), strict=True))
+
+
 def _voted(candidates: Sequence[Candidate], result: Assembled) -> list[Candidate]:
     """Where votes make the labels, a video without a vote that counts has no label: it is left out, and listed."""
     if not any(candidate.votes for candidate in candidates):
@@ -97,11 +104,11 @@ def _voted(candidates: Sequence[Candidate], result: Assembled) -> list[Candidate
 
 def _unique(candidates: Sequence[Candidate], result: Assembled) -> list[Candidate]:
     first: dict[str, Candidate] = {}
-    for candidate in sorted(candidates, key=lambda one: one.source_index):
+    for candidate in sorted(candidates, key=lambda one: (not one.votes, one.source_index)):
         keeper = first.setdefault(candidate.video_id, candidate)
         if keeper is not candidate:
             reason = f"exact duplicate of source_index {keeper.source_index}"
-            if candidate.votes is None and set(candidate.categories) != set(keeper.categories):
+            if keeper.votes is None and set(candidate.categories) != set(keeper.categories):
                 reason += ", labelled otherwise"
             result.left_out.append({"source_index": candidate.source_index, "video_id": candidate.video_id, "reason": reason})
             if candidate.votes:

@@ -40,6 +40,9 @@ def write_card(folder: Path, manifest: Mapping[str, Any], *, info_license: str |
 
 
 def _card(folder: Path, manifest: Mapping[str, Any], info_license: str | None, harmless: bool) -> str:
+    # `datasets` can't load a split or a config without rows, so the card does not offer any.
+    infos = {config: _info(folder, config) for config in manifest["configs"]}
+    infos = {config: info for config, info in infos.items() if info.splits}
     gate: dict[str, Any] = {
         "extra_gated_prompt": GATED_PROMPT,
         "extra_gated_fields": {
@@ -58,13 +61,12 @@ def _card(folder: Path, manifest: Mapping[str, Any], info_license: str | None, h
             {
                 "config_name": config,
                 **({"default": True} if config == "unsafe" else {}),
-                "data_files": [{"split": split, "path": _patterns(config, split)} for split in SPLITS],
+                "data_files": [{"split": split, "path": _patterns(config, split)} for split in info.splits],
             }
-            for config in manifest["configs"]
+            for config, info in infos.items()
         ],
         **({} if harmless else gate),
     )
-    infos = {config: _info(folder, config) for config in manifest["configs"]}
     datasets.info.DatasetInfosDict(infos).to_dataset_card_data(data)
     counts = manifest["counts"]
     return f"""---
@@ -111,7 +113,8 @@ def _info(folder: Path, config: str) -> datasets.DatasetInfo:
         files = [file for pattern in PATTERNS[config] for file in sorted(folder.glob(pattern.format(split=split)))]
         size = sum(file.stat().st_size for file in files)
         rows = sum(pq.read_metadata(file).num_rows for file in files)
-        splits[split] = datasets.SplitInfo(split, num_bytes=size, num_examples=rows)
+        if rows:
+            splits[split] = datasets.SplitInfo(split, num_bytes=size, num_examples=rows)
     total = sum(info.num_bytes for info in splits.values())
     return datasets.DatasetInfo(
         features=features(TABLES[config]), splits=datasets.SplitDict(splits), download_size=total, dataset_size=total

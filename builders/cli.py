@@ -100,7 +100,9 @@ def _upstream(arguments: argparse.Namespace) -> int:
 def _generation(text: str | None) -> dict[str, Any] | None:
     if not text:
         return None
-    kinds: dict[str, Any] = {"num_inference_steps": int, "guidance_scale": float, "seed": int, "scheduler": str}
+    from .settings import GENERATION
+
+    kinds: dict[str, Any] = dict(GENERATION)
     settings: dict[str, Any] = dict.fromkeys(kinds)
     for part in text.split(","):
         key, _, value = part.partition("=")

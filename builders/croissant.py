@@ -9,28 +9,25 @@ from typing import Any
 
 from unsafe_video_dataset.records import schema
 
-_CONTEXT = {
+_TERMS = (
+    "arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "extract", "field", "fileObject", "fileProperty",
+    "fileSet", "format", "includes", "isArray", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet",
+    "references", "regex", "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform",
+)  # fmt: skip
+_CONTEXT = {  # that of the specification, 1.1
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
     "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "repeated": "cr:repeated",
-    "sc": "https://schema.org/",
-    "source": "cr:source",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "description": {"@container": "@language"},
+    "name": {"@container": "@language"},
+    **{term: f"cr:{term}" for term in _TERMS},
 }
 _TYPES = {
     "string": "sc:Text",
@@ -57,8 +54,11 @@ def write_croissant(
         "citeAs": _CITE,
         "url": "https://arxiv.org/abs/2407.12581",
         "isLiveDataset": False,
-        "distribution": [_file_object(entry) for entry in parquet],
-        "recordSet": [_record_set(config, kind, parquet) for config, kind in _kinds(manifest)],
+        "distribution": [
+            *(_file_object(entry) for entry in parquet),
+            *(_file_set(config) for config, _ in _kinds(manifest)),
+        ],
+        "recordSet": [_record_set(config, kind) for config, kind in _kinds(manifest)],
     }
     if info_license:
         document["license"] = info_license
@@ -82,9 +82,18 @@ def _file_object(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _record_set(config: str, kind: Any, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The scalar columns of a config's train file; nested columns are described by the JSON Schemas."""
-    file = next(entry["path"] for entry in files if entry["path"].startswith(f"data/{config}/train"))
+def _file_set(config: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"{config}-files",
+        "name": f"{config}-files",
+        "encodingFormat": "application/x-parquet",
+        "includes": f"data/{config}/*.parquet",
+    }
+
+
+def _record_set(config: str, kind: Any) -> dict[str, Any]:
+    """The scalar columns of a config, all splits; nested columns are described by the JSON Schemas."""
     return {
         "@type": "cr:RecordSet",
         "@id": config,
@@ -96,7 +105,7 @@ def _record_set(config: str, kind: Any, files: Sequence[Mapping[str, Any]]) -> d
                 "name": name,
                 "description": node["description"],
                 "dataType": _TYPES[node["x-arrow"]],
-                "source": {"fileObject": {"@id": file}, "extract": {"column": name}},
+                "source": {"fileSet": {"@id": f"{config}-files"}, "extract": {"column": name}},
             }
             for name, node in schema(kind)["properties"].items()
             if node.get("x-arrow") in _TYPES and not node.get("x-table-only")

@@ -14,21 +14,21 @@ from pathlib import Path
 
 from unsafe_video_dataset.errors import Fault, InputError
 
-_VIDEO_NAME = re.compile(r"(0|[1-9]\d*)\.mp4")
+_VIDEO_NAME = re.compile(r"(0|[1-9][0-9]{0,8})\.mp4")
 _COLUMN_NAME = re.compile(r"(?:group)?\s*([1-5])")
-_WHOLE_NUMBER = re.compile(r"(\d+)(?:\.0*)?")
+_WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 COLUMNS = ("1", "2", "3", "4", "5")
 
 
 @dataclass
 class RawFolder:
-    """What the files say, before anything is joined. `labels` maps a column name to its video indices, in file order."""
+    """What the files say, before anything is joined. `labels` maps a column name to its video indices, each with its line."""
 
     root: Path
     videos: dict[int, Path]
     prompts: list[str] | None
     prompts_file: Path | None
-    labels: dict[str, list[int]]
+    labels: dict[str, dict[int, int]]
     labels_file: Path
     faults: list[Fault] = field(default_factory=list)
 
@@ -50,18 +50,23 @@ def read_raw_folder(root: Path, *, labels: Path | None = None, prompts: Path | N
 
 def find_videos(root: Path) -> tuple[dict[int, Path], list[Fault]]:
     """Index -> MP4 file, from `root` or its only subfolder with MP4s; other MP4 names and gaps in 0..N-1 are faults."""
-    folder = root
-    if not any(root.glob("*.mp4")):
-        inside = sorted({path.parent for path in root.glob("*/*.mp4")})
-        if len(inside) != 1:
-            found = f"{len(inside)} subfolders with MP4 files" if inside else "none"
-            raise InputError(f"{root} has no `<index>.mp4` files (found {found}). Give the folder that holds them.")
-        folder = inside[0]
-    videos: dict[int, Path] = {}
+    inside = sorted({path.parent for path in root.glob("*/*.mp4")})
     faults = []
+    folder = root
+    if any(root.glob("*.mp4")):
+        expected = "the MP4s of one folder"
+        faults = [Fault(path.name, "a subfolder with more MP4s", expected=expected) for path in inside]
+    elif len(inside) == 1:
+        folder = inside[0]
+    else:
+        found = f"{len(inside)} subfolders with MP4 files" if inside else "none"
+        raise InputError(f"{root} has no `<index>.mp4` files (found {found}). Give the folder that holds them.")
+    videos: dict[int, Path] = {}
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() == ".mp4"):
         match = _VIDEO_NAME.fullmatch(path.name)
-        if match is None:
+        if not path.is_file():
+            faults.append(Fault(path.name, "not a file", expected="an MP4"))
+        elif match is None:
             faults.append(Fault(path.name, "extra MP4", expected="a name `<index>.mp4`, index from 0 without leading zeros"))
         else:
             videos[int(match[1])] = path
@@ -70,41 +75,58 @@ def find_videos(root: Path) -> tuple[dict[int, Path], list[Fault]]:
 
 def read_prompts(file: Path) -> tuple[list[str], list[Fault]]:
     """Lines of the prompt file (LF or CRLF, BOM or none); blank lines at its end don't count."""
-    text, faults = _read_text(file)
+    text, faults = read_text(file)
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     while lines and not lines[-1].strip():
         lines.pop()
     return lines, faults
 
 
-def read_labels(file: Path) -> tuple[dict[str, list[int]], list[Fault]]:
-    """Column name (`"1"` to `"5"`) -> video indices, and what is wrong with header, cells and repeats."""
-    text, faults = _read_text(file)
-    rows = list(csv.reader(io.StringIO(text, newline="")))
-    header = [_column(cell) for cell in rows[0]] if rows else []
+def read_labels(file: Path) -> tuple[dict[str, dict[int, int]], list[Fault]]:
+    """Column name (`"1"` to `"5"`) -> video index -> its line; and what is wrong with header, cells and repeats."""
+    text, faults = read_text(file)
+    rows, csv_faults = read_rows(text, file=file.name)
+    faults += csv_faults
+    first = rows[0][1] if rows else []
+    header = [_column(cell) for cell in first]
     if sorted(name or "" for name in header) != list(COLUMNS):
-        found = ",".join(rows[0])[:80] if rows else "an empty file"
-        return {}, [*faults, Fault(file.name, f"header is {found!r}", line=1, expected="1,2,3,4,5 or group1,…,group5")]
-    columns: dict[str, list[int]] = {name: [] for name in COLUMNS}
-    first_line: dict[tuple[str, int], int] = {}
-    for line, row in enumerate(rows[1:], start=2):
+        found = f"no label header ({len(first)} cells)" if rows else "no header (the file is empty)"
+        return {}, [*faults, Fault(file.name, found, line=1, expected="1,2,3,4,5 or group1,…,group5")]
+    columns: dict[str, dict[int, int]] = {name: {} for name in COLUMNS}
+    for line, row in rows[1:]:
         if any(cell.strip() for cell in row[len(header) :]):
             faults.append(Fault(file.name, f"{len(row)} cells", line=line, expected=f"at most {len(header)}"))
         for name, cell in zip(header, row, strict=False):
             if name is None or not cell.strip():
                 continue
-            match = _WHOLE_NUMBER.fullmatch(cell.strip())
-            if match is None:
+            index = whole_number(cell)
+            if index is None:
                 message = f"{cell.strip()[:40]!r} is not an index"
                 faults.append(Fault(file.name, message, line=line, field=f"column {name}", expected="a whole number from 0"))
-                continue
-            index = int(match[1])
-            if (earlier := first_line.setdefault((name, index), line)) != line:
-                message = f"index {index} stands twice (first in line {earlier})"
+            elif index in columns[name]:
+                message = f"index {index} stands twice (first in line {columns[name][index]})"
                 faults.append(Fault(file.name, message, line=line, field=f"column {name}", expected="each index once"))
-                continue
-            columns[name].append(index)
+            else:
+                columns[name][index] = line
     return columns, faults
+
+
+def whole_number(cell: str) -> int | None:
+    """The index in a cell, `12` or `12.0`; None for anything else."""
+    match = _WHOLE_NUMBER.fullmatch(cell.strip())
+    return int(match[1]) if match else None
+
+
+def read_rows(text: str, *, file: str) -> tuple[list[tuple[int, list[str]]], list[Fault]]:
+    """(line, cells) of each row of a CSV; a row that can't be read ends it and is a fault."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    rows = []
+    try:
+        for row in reader:
+            rows.append((reader.line_num, row))
+    except csv.Error as error:
+        return rows, [Fault(file, f"not CSV ({error})", line=reader.line_num, expected="cells with commas between them")]
+    return rows, []
 
 
 def _column(cell: str) -> str | None:
@@ -112,7 +134,8 @@ def _column(cell: str) -> str | None:
     return match[1] if match else None
 
 
-def _read_text(file: Path) -> tuple[str, list[Fault]]:
+def read_text(file: Path) -> tuple[str, list[Fault]]:
+    """UTF-8 text of a file without its BOM, bad bytes replaced and a fault. Raises `InputError` for no file."""
     if not file.is_file():
         raise InputError(f"There is no file {file}.")
     data = file.read_bytes()
@@ -133,9 +156,12 @@ def _find_labels(root: Path) -> Path:
 
 
 def _has_label_header(file: Path) -> bool:
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-        header = next(csv.reader(lines), [])
-    return sorted(_column(cell) or "" for cell in header) == list(COLUMNS)
+    if not file.is_file():
+        return False
+    with file.open("rb") as lines:
+        start = lines.readline(1000).decode("utf-8-sig", "replace")
+    rows, _ = read_rows(start, file=file.name)
+    return bool(rows) and sorted(_column(cell) or "" for cell in rows[0][1]) == list(COLUMNS)
 
 
 def _find_prompts(root: Path) -> Path | None:

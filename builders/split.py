@@ -16,6 +16,12 @@ from unsafe_video_dataset.taxonomy import NONE, SPLITS
 DEFAULT_FRACTIONS = (0.7, 0.1, 0.2)
 
 
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Raise `InputError` unless there are three numbers from 0 that add up to 1."""
+    if len(fractions) != len(SPLITS) or not all(share >= 0 for share in fractions) or not abs(sum(fractions) - 1) <= 1e-9:
+        raise InputError(f"Split fractions {tuple(fractions)} must be three numbers from 0 that add up to 1.")
+
+
 def assign_splits(
     groups: Mapping[str, Sequence[Sequence[str]]], *, fractions: Sequence[float] = DEFAULT_FRACTIONS, seed: int = 0
 ) -> dict[str, str]:
@@ -23,8 +29,7 @@ def assign_splits(
 
     The result depends on the groups, fractions and seed, not on any order. Raises `InputError` for bad fractions.
     """
-    if len(fractions) != len(SPLITS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise InputError(f"Split fractions {tuple(fractions)} must be three numbers from 0 that add up to 1.")
+    check_fractions(fractions)
     labels = {group: Counter(label for video in videos for label in (video or [NONE])) for group, videos in groups.items()}
     sizes = {group: len(videos) for group, videos in groups.items()}
     totals = sum(labels.values(), Counter())

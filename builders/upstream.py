@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,40 +10,24 @@ from typing import Any
 
 from tqdm import tqdm
 
-from unsafe_video_dataset.errors import DecodeError, Fault, FaultsError, InputError
+from unsafe_video_dataset.errors import ChecksumError, DecodeError, Fault, FaultsError, InputError
 from unsafe_video_dataset.integrity import sha256_file
-from unsafe_video_dataset.mp4 import Mp4Info
-from unsafe_video_dataset.records import validate
+from unsafe_video_dataset.mp4 import DEFAULT_LIMITS, Mp4Info
+from unsafe_video_dataset.taxonomy import CATEGORIES
 from unsafe_video_dataset.video import probe_video
 from unsafe_video_dataset.votes import Tie, label_votes
 
-from .annotations import Answers, read_annotations
+from .alignment import alignment_faults
+from .annotations import Answers, join_votes, read_annotations
 from .assemble import Candidate, assemble
 from .folder import refuse_existing
-from .group import prompt_id
 from .mapping import fits_paper, labels_by_index, map_by_paper_counts, parse_categories
-from .raw import RawFolder, read_raw_folder
-from .split import DEFAULT_FRACTIONS
+from .raw import COLUMNS, RawFolder, read_raw_folder
+from .settings import UpstreamSettings
+from .split import check_fractions
 from .write import ReleaseInfo, write_release
 
-
-@dataclass(frozen=True)
-class UpstreamSettings:
-    """Everything that shapes an upstream release; written to the manifest (paths by name only)."""
-
-    categories: str | None = None
-    generator: str | None = None
-    generation: Mapping[str, Any] | None = None
-    prompt_source: str | None = None
-    labels: Path | None = None
-    prompts: Path | None = None
-    annotations: Path | None = None
-    no_prompts: bool = False
-    tie: Tie = "negative"
-    fractions: Sequence[float] = DEFAULT_FRACTIONS
-    split_seed: int = 0
-    name: str = "unsafe-video"
-    release_version: str = "1.0"
+__all__ = ["BuildReport", "UpstreamSettings", "build_upstream"]
 
 
 @dataclass
@@ -73,23 +56,25 @@ def build_upstream(
     known, a missing part, or an `out` that may not be replaced.
     """
     refuse_existing(out, overwrite=overwrite)
+    check_fractions(settings.fractions)
+    given = parse_categories(settings.categories) if settings.categories is not None else None
     raw = read_raw_folder(raw_dir, labels=settings.labels, prompts=settings.prompts)
-    faults = raw.faults + _alignment_faults(raw, settings)
-    try:
-        mapping = parse_categories(settings.categories) if settings.categories else map_by_paper_counts(raw)
-    except InputError as error:
-        if faults:
-            raise FaultsError(f"{raw_dir} can't be built; nothing was written", faults, fix=str(error)) from None
-        raise
+    tables = _tables(raw, settings)
+    mapping, refusals = _mapping(raw, given)
+    generator = settings.generator or ("magictime" if fits_paper(raw) else None)
+    if generator is None:
+        refusals.append("Say which model made the videos: --generator NAME (e.g. magictime, animatediff, videocrafter).")
     answers = read_annotations(settings.annotations, mapping=mapping) if settings.annotations else Answers()
-    faults += answers.faults
+    faults = settings.faults() + raw.faults + alignment_faults(raw, no_prompts=settings.no_prompts) + answers.faults
     videos, probe_faults = _probe(raw, progress=progress)
     faults += probe_faults
-    votes, vote_faults = _votes_by_index(answers, videos, settings)
+    votes, vote_faults = join_votes(answers, raw.videos, videos, file=settings.annotations)
     faults += vote_faults
     if faults:
-        raise FaultsError(f"{raw_dir} can't be built; nothing was written", faults)
-    candidates = _candidates(raw, videos, votes, mapping, settings)
+        raise FaultsError(f"{raw_dir} can't be built; nothing was written", faults, fix="\n".join(refusals))
+    if refusals or generator is None:
+        raise InputError("\n".join(refusals))
+    candidates = _candidates(raw, videos, votes, labels_by_index(raw, mapping), generator, settings)
     assembled = assemble(
         candidates,
         fractions=settings.fractions,
@@ -99,12 +84,15 @@ def build_upstream(
     )
     for reason, count in answers.left_out.items():
         assembled.votes_left_out[reason] = assembled.votes_left_out.get(reason, 0) + count
+    if _tables(raw, settings) != tables:
+        raise ChecksumError(f"A table of {raw_dir} changed while the release was built. Build again.")
+    mp4s = [{"path": f"{index}.mp4", "bytes": info.num_bytes, "sha256": sha256} for index, (sha256, info) in videos.items()]
     info = ReleaseInfo(
         name=settings.name,
         builder="upstream",
         release_version=settings.release_version,
-        settings=_recorded(settings, mapping, candidates[0].generator),
-        inputs=_inputs(raw, videos, settings),
+        settings=settings.recorded(mapping, generator),
+        inputs=sorted(tables + mp4s, key=lambda entry: (entry["path"], entry["sha256"])),
     )
     manifest = write_release(out, assembled, info, overwrite=overwrite, progress=progress)
     report = BuildReport(out, manifest, mapping, relabelled=_relabelled(candidates, settings.tie))
@@ -112,44 +100,14 @@ def build_upstream(
     return report
 
 
-def _alignment_faults(raw: RawFolder, settings: UpstreamSettings) -> list[Fault]:
-    """Videos, prompts and label indices must speak of the same 0..N-1."""
-    faults = []
-    if raw.prompts is None and not settings.no_prompts:
-        faults.append(Fault("prompts.txt", "missing", expected="the prompt file (--prompts FILE), or --no-prompts"))
-    number = len(raw.prompts) if raw.prompts is not None else max(raw.videos, default=-1) + 1
-    if raw.prompts_file is not None and len(raw.videos) != number:
-        expected = "one prompt a video, in order"
-        faults.append(Fault(raw.prompts_file.name, f"{number} prompts for {len(raw.videos)} videos", expected=expected))
-    for index in sorted(set(range(number)) - raw.videos.keys()):
-        faults.append(Fault(f"{index}.mp4", "missing MP4", expected=f"videos 0 to {number - 1} without a gap"))
-    for index in sorted(index for index in raw.videos if index >= number):
-        faults.append(Fault(f"{index}.mp4", "extra MP4", expected=f"an index below {number}, the number of prompts"))
-    for column, indices in raw.labels.items():
-        for index in (index for index in indices if index >= max(number, 1)):
-            message = f"index {index} is out of range"
-            faults.append(Fault(raw.labels_file.name, message, field=f"column {column}", expected=f"0 to {number - 1}"))
-    records = (
-        (
-            index + 1,
-            {
-                "prompt_id": prompt_id(line),
-                "prompt": line,
-                "prompt_source": settings.prompt_source,
-                "source_index": index,
-            },
-        )
-        for index, line in enumerate(raw.prompts or [])
-    )
-    file = raw.prompts_file.name if raw.prompts_file else "prompts.txt"
-    return faults + [_without_prompt(fault) for fault in validate("prompt", records, file=file)]
-
-
-def _without_prompt(fault: Fault) -> Fault:
-    """Messages carry ids and lines, never prompts."""
-    if fault.field != "prompt":
-        return fault
-    return Fault(fault.file, "the prompt is blank or not plain text", fault.line, fault.field, "text on one line")
+def _mapping(raw: RawFolder, given: dict[str, str] | None) -> tuple[dict[str, str], list[str]]:
+    """Column -> category, and why it is not known. A build that is refused still needs some mapping to find all faults."""
+    if given is not None:
+        return given, []
+    try:
+        return map_by_paper_counts(raw), []
+    except InputError as error:
+        return dict(zip(COLUMNS, CATEGORIES, strict=True)), [str(error)]
 
 
 def _probe(raw: RawFolder, *, progress: bool) -> tuple[dict[int, tuple[str, Mp4Info]], list[Fault]]:
@@ -158,52 +116,24 @@ def _probe(raw: RawFolder, *, progress: bool) -> tuple[dict[int, tuple[str, Mp4I
     faults = []
     for index, path in tqdm(sorted(raw.videos.items()), desc="probing", unit="video", disable=not progress):
         try:
+            if path.stat().st_size > DEFAULT_LIMITS.max_bytes:
+                raise DecodeError(f"{path.stat().st_size:,} bytes is over the limit of {DEFAULT_LIMITS.max_bytes:,}")
             data = path.read_bytes()
             probed[index] = (hashlib.sha256(data).hexdigest(), probe_video(data, name=path.name))
         except (DecodeError, OSError) as error:
-            faults.append(Fault(path.name, f"unreadable MP4: {error}", expected="an MP4 that decodes"))
+            reason = str(error).removeprefix(f"{path.name}: ")
+            faults.append(Fault(path.name, f"unreadable MP4: {reason}", expected="an MP4 that decodes"))
     return probed, faults
-
-
-def _votes_by_index(
-    answers: Answers, videos: Mapping[int, tuple[str, Mp4Info]], settings: UpstreamSettings
-) -> tuple[dict[int, list[dict[str, Any]]], list[Fault]]:
-    votes: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    faults: list[Fault] = []
-    by_name = {str(index): index for index in videos} | {sha256[:16]: index for index, (sha256, _) in videos.items()}
-    lines = {}
-    for answer in answers.kept:
-        if answer.video not in by_name:
-            file = settings.annotations.name if settings.annotations else "annotations"
-            faults.append(Fault(file, f"no video {answer.video}", line=answer.line, expected="a video of this folder"))
-            continue
-        index = by_name[answer.video]
-        vote = {
-            "rater_id": answer.rater_id,
-            "categories": answer.categories,
-            "seconds": answer.seconds,
-            "attention_check": answer.attention_check,
-        }
-        votes[index].append(vote)
-        lines[answer.line] = {"video_id": videos[index][0][:16], **vote}
-    if settings.annotations:
-        faults += validate("annotation", lines.items(), file=settings.annotations.name)
-        if videos and not votes:
-            faults.append(Fault(settings.annotations.name, "no answer counts", expected="votes on the videos of this folder"))
-    return votes, faults
 
 
 def _candidates(
     raw: RawFolder,
     videos: Mapping[int, tuple[str, Mp4Info]],
     votes: Mapping[int, list[dict[str, Any]]],
-    mapping: Mapping[str, str],
+    labels: Mapping[int, set[str]],
+    generator: str,
     settings: UpstreamSettings,
 ) -> list[Candidate]:
-    generator = settings.generator or ("magictime" if fits_paper(raw) else None)
-    if generator is None:
-        raise InputError("Say which model made the videos: --generator NAME (e.g. magictime, animatediff, videocrafter).")
-    labels = labels_by_index(raw, mapping)
     return [
         Candidate(
             source_index=index,
@@ -221,26 +151,10 @@ def _candidates(
     ]
 
 
-def _recorded(settings: UpstreamSettings, mapping: Mapping[str, str], generator: str) -> dict[str, Any]:
-    return {
-        "categories": dict(mapping),
-        "categories_from": "--categories" if settings.categories else "published counts",
-        "generator": generator,
-        "generation": dict(settings.generation) if settings.generation else None,
-        "prompt_source": settings.prompt_source,
-        "prompts_left_out": settings.no_prompts,
-        "labels_from": "majority of votes" if settings.annotations else "upstream",
-        "tie": settings.tie,
-        "split_fractions": list(settings.fractions),
-        "split_seed": settings.split_seed,
-    }
-
-
-def _inputs(raw: RawFolder, videos: Mapping[int, tuple[str, Mp4Info]], settings: UpstreamSettings) -> list[dict[str, Any]]:
-    tables = [raw.labels_file, raw.prompts_file, settings.annotations]
-    inputs = [(file.name, file.stat().st_size, sha256_file(file)) for file in tables if file is not None]
-    inputs += [(f"{index}.mp4", info.num_bytes, sha256) for index, (sha256, info) in videos.items()]
-    return [{"path": path, "bytes": size, "sha256": sha256} for path, size, sha256 in sorted(inputs)]
+def _tables(raw: RawFolder, settings: UpstreamSettings) -> list[dict[str, Any]]:
+    """The text inputs as they are on disk now."""
+    files = [file for file in (raw.labels_file, raw.prompts_file, settings.annotations) if file is not None and file.is_file()]
+    return [{"path": file.name, "bytes": file.stat().st_size, "sha256": sha256_file(file)} for file in files]
 
 
 def _relabelled(candidates: Sequence[Candidate], tie: Tie) -> int:
@@ -255,6 +169,8 @@ def _notes(report: BuildReport, raw: RawFolder, answers: Answers) -> list[str]:
     if answers.left_out:
         number = sum(answers.left_out.values())
         notes.append(f"{number} votes of {len(answers.raters_left_out)} raters left out: failed attention check")
+    if answers.ignored_columns:
+        notes.append(f"columns of the annotations that were not used: {', '.join(answers.ignored_columns)}")
     if counts["ties"]:
         notes.append(f"{counts['ties']} ties (exactly half of a video's raters), decided as the setting `tie` says")
     if report.relabelled:

@@ -31,6 +31,8 @@ from .folder import new_folder
 ROW_GROUP = 16
 METADATA_ROW_GROUP = 10_000
 MAX_SHARD_BYTES = 500_000_000
+_FILE_OVERHEAD = 65_536  # more than a footer and the last row group's page headers take
+_ROW_OVERHEAD = 1_024
 
 Video = tuple[Record, Callable[[], bytes]]
 
@@ -59,8 +61,10 @@ def write_release(
     """
     if assembled.faults:
         raise FaultsError("The records do not fit the schema; nothing was written", assembled.faults)
-    with new_folder(out, overwrite=overwrite) as folder:
-        bar = tqdm(total=len(assembled.videos), desc="writing", unit="video", disable=not progress)
+    with (
+        new_folder(out, overwrite=overwrite) as folder,
+        tqdm(total=len(assembled.videos), desc="writing", unit="video", disable=not progress) as bar,
+    ):
         for split in SPLITS:
             videos = [video for video in assembled.videos if video[0]["split"] == split]
             for part, unsafe in (("unsafe", True), ("not_unsafe", False)):
@@ -70,7 +74,6 @@ def write_release(
             if assembled.annotations:
                 rows = [record for record in assembled.annotations if record["split"] == split]
                 _write_table(folder / "data" / "annotations" / f"{split}.parquet", "annotation", rows)
-        bar.close()
         _write_tombstones(folder / "tombstones.parquet")
         manifest = _manifest(assembled, info)
         write_card(folder, manifest, info_license=info.license, harmless=info.harmless)
@@ -79,7 +82,7 @@ def write_release(
         faults = validate("manifest", [(None, manifest)], file="manifest.json")
         if faults:
             raise FaultsError("The manifest does not fit its schema; nothing was written", faults)
-        text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
         (folder / "manifest.json").write_text(text, encoding="utf-8")
     return manifest
 
@@ -102,22 +105,23 @@ def _write_videos(folder: Path, split: str, videos: Sequence[Video], bar: Any) -
             write_page_checksum=True,
             write_statistics=["video_id"],
         ) as writer:
-            for start in range(0, max(len(shard), 1), ROW_GROUP):
+            for start in range(0, len(shard), ROW_GROUP):  # no videos: no row group; `datasets` can't read one of 0 rows
                 rows = [_with_bytes(record, read) for record, read in shard[start : start + ROW_GROUP]]
                 writer.write_table(to_table("video", rows).cast(schema).combine_chunks(), row_group_size=ROW_GROUP)
                 bar.update(len(rows))
 
 
 def _shards(videos: Sequence[Video]) -> list[list[Video]]:
-    """Consecutive runs of videos (sorted by id) of at most `MAX_SHARD_BYTES`; one empty run for no videos."""
+    """Consecutive runs of videos (sorted by id) that make files of at most `MAX_SHARD_BYTES`; an empty run for no videos."""
     shards: list[list[Video]] = [[]]
-    size = 0
+    size = _FILE_OVERHEAD
     for video in videos:
-        if shards[-1] and size + video[0]["num_bytes"] > MAX_SHARD_BYTES:
+        own = video[0]["num_bytes"] + len(json.dumps(video[0])) + _ROW_OVERHEAD
+        if shards[-1] and size + own > MAX_SHARD_BYTES:
             shards.append([])
-            size = 0
+            size = _FILE_OVERHEAD
         shards[-1].append(video)
-        size += video[0]["num_bytes"]
+        size += own
     return shards
 
 
@@ -131,7 +135,9 @@ def _with_bytes(record: Record, read: Callable[[], bytes]) -> Record:
 def _write_table(path: Path, table: Any, records: Sequence[Record]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = to_table(table, records).cast(features(table).arrow_schema).combine_chunks()
-    pq.write_table(rows, path, compression="zstd", row_group_size=METADATA_ROW_GROUP, write_page_checksum=True)
+    with pq.ParquetWriter(path, rows.schema, compression="zstd", write_page_checksum=True) as writer:
+        if rows.num_rows:
+            writer.write_table(rows, row_group_size=METADATA_ROW_GROUP)
 
 
 def _write_tombstones(path: Path) -> None:

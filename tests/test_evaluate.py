@@ -18,15 +18,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from unsafe_video_dataset.errors import FaultsError, FilterError, InputError
-from unsafe_video_dataset.evaluate import (
-    EvalReport,
-    Row,
-    evaluate,
-    evaluate_arrays,
-    read_predictions,
-    write_predictions,
-)
+from unsafe_video_dataset.evaluate import evaluate, evaluate_arrays
+from unsafe_video_dataset.predictions import read_predictions, write_predictions
 from unsafe_video_dataset.release import Release
+from unsafe_video_dataset.scores import EvalReport, Row
 from unsafe_video_dataset.taxonomy import CATEGORIES
 
 Record = dict[str, Any]
@@ -476,7 +471,7 @@ def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
     assert first[3].field == "video_id"
     assert "first as line 1" in first[3].message
     assert any(fault.line == 4 and fault.field == "unsafe_score" for fault in faults)
-    assert first[7].message == "there is no valid score"
+    assert first[7].message == "there is no valid `scores` or `unsafe_score`"
     assert "not UTF-8" in first[13].message
     with pytest.raises(FaultsError) as again:  # evaluate says the same before it looks at coverage
         evaluate(path, FAKE)

@@ -5,7 +5,9 @@ The public names are loaded on demand: importing the package imports neither tor
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,8 +52,6 @@ _HOMES = {
     "train": "baseline",
     "write_predictions": "predictions",
 }
-_EXTRAS = {"torch": "train", "PIL": "video", "av": "video"}
-
 __version__ = "0.1.0"
 __all__ = ["__version__", *sorted(_HOMES)]
 
@@ -62,13 +62,21 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRAS:
-            raise
-        from .errors import MissingDependency
+        from .errors import missing_extra
 
-        extra = _EXTRAS[error.name]
-        raise MissingDependency(f"{name} needs {error.name}: pip install 'unsafe-video-dataset[{extra}]'") from error
+        raise missing_extra(error, name) from error
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Importing the module `evaluate` would put it in the place of the function `evaluate`: the public name stays."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,9 +1,9 @@
-"""A small detector and one readable training loop: what a first experiment on a release looks like.
+"""One readable training loop: what a first experiment on a release looks like.
 
     python -m unsafe_video_dataset.baseline --release sample --epochs 60
 
-The model is a 3D CNN of about 0.3 million weights on clips of 16 frames. Everything that happens is a function of the
-release and the settings: same machine, same settings, same scores. It is a yardstick, not the state of the art.
+Everything that happens is a function of the release and the settings: same machine, same settings, same scores. It is a
+yardstick, not the state of the art.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from ._console import run as console_run
 from .clips import UniformFrames
+from .detector import Detector, Run, Settings, find_device
 from .errors import InputError, one_of
 from .evaluate import evaluate
 from .predictions import write_predictions
@@ -31,53 +32,12 @@ from .scores import EvalReport
 from .taxonomy import CATEGORIES
 from .torch import UnsafeVideoDataset, collate
 
-CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that shapes a run. `target` `multilabel` trains on config `unsafe`, `binary` on `reviewed`."""
-
-    target: Literal["multilabel", "binary"] = "multilabel"
-    epochs: int = 60
-    batch_size: int = 8
-    size: int = 64
-    num_frames: int = 16
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    seed: int = 0
-
-    @property
-    def config(self) -> Literal["unsafe", "reviewed"]:
-        """The config that the target is learned on."""
-        return "unsafe" if self.target == "multilabel" else "reviewed"
-
-
-class Detector(nn.Module):
-    """uint8 clips [B, T, 3, H, W] -> logits [B, outputs]. Strided 3D convolutions, group norm, mean over time and space."""
-
-    def __init__(self, outputs: int, width: int = 24) -> None:
-        super().__init__()
-        widths = [3, width, 2 * width, 4 * width, 4 * width]
-        strides: list[tuple[int, int, int]] = [(1, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2)]
-        layers: list[nn.Module] = []
-        for before, after, stride in zip(widths[:-1], widths[1:], strides, strict=True):
-            layers += [nn.Conv3d(before, after, 3, stride, padding=1), nn.GroupNorm(8, after), nn.GELU()]
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(widths[-1], outputs))
-
-    def forward(self, video: torch.Tensor) -> torch.Tensor:
-        """Logits float [B, outputs]."""
-        clip = video.transpose(1, 2).float() / 127.5 - 1
-        clip = clip - clip.mean(dim=(2, 3, 4), keepdim=True)  # colour and brightness of the ground say nothing
-        features: torch.Tensor = self.body(clip)
-        logits: torch.Tensor = self.head(features.mean(dim=(2, 3, 4)))
-        return logits
+AnyRelease = Release | str | os.PathLike[str]
 
 
 @dataclass
 class Trained:
-    """What a run gives: the model in eval mode, the loss of each epoch, and the checkpoint file."""
+    """What a run gives: the model in eval mode, the mean loss of each epoch, and the checkpoint file."""
 
     model: Detector
     settings: Settings
@@ -86,7 +46,7 @@ class Trained:
 
 
 def train(
-    release: Release | str | os.PathLike[str] = SAMPLE,
+    release: AnyRelease = SAMPLE,
     *,
     out: Path,
     settings: Settings | None = None,
@@ -102,55 +62,58 @@ def train(
     bfloat16. Raises `InputError` for a checkpoint of other settings or another release, or a device that is not there.
     """
     settings = settings or Settings()
-    one_of(settings.target, ("multilabel", "binary"), "target")
     release = release if isinstance(release, Release) else Release.open(release)
-    where = _device(device)
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / CHECKPOINT
+    where = find_device(device)
     dataset = _dataset(release, settings, "train")
-    positive = dataset.targets.mean(dim=0).clamp(0.02, 0.98)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint.pt"
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):  # the caller's randomness stays as it was
+        torch.manual_seed(settings.seed)  # the weights' first values
+        steps = settings.epochs * -(-len(dataset) // settings.batch_size)
+        prior = dataset.targets.mean(dim=0)
+        run = Run(settings, release_sha256=release.manifest_sha256, steps=steps, prior=prior, device=where)
+        if resume and checkpoint.is_file():
+            run.restore(checkpoint)
+        bar = tqdm(range(len(run.losses), settings.epochs), desc="training", unit="epoch", disable=not progress)
+        for epoch in bar:
+            # Order, dropout and flips follow from (seed, epoch) alone, so that a resumed run is the same run.
+            torch.manual_seed(settings.seed * 1_000_003 + epoch + 1)
+            dataset.set_epoch(epoch)
+            loader = _loader(dataset, settings, num_workers, shuffle=True)
+            run.losses.append(_train_epoch(run, loader, amp=amp) / len(dataset))
+            run.save(checkpoint)
+            bar.set_postfix(loss=f"{run.losses[-1]:.3f}")
+    return Trained(run.model.eval(), settings, run.losses, checkpoint)
 
-    torch.manual_seed(settings.seed)  # the weights' first values
-    model = Detector(_outputs(settings)).to(where)
-    model.head[1].bias.data = torch.logit(positive).reshape(-1).to(where)
-    steps = settings.epochs * -(-len(dataset) // settings.batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    identity = {"settings": asdict(settings), "release": release.manifest_sha256}
-    losses: list[float] = []
-    if resume and checkpoint.is_file():
-        losses = _restore(checkpoint, identity, model, optimizer, schedule, where)
 
-    model.train()
-    bar = tqdm(range(len(losses), settings.epochs), desc="training", unit="epoch", disable=not progress)
-    for epoch in bar:
-        total = 0.0
-        # Order, dropout and flips follow from (seed, epoch) alone, so that a resumed run is the same run.
-        torch.manual_seed(settings.seed * 1_000_003 + epoch + 1)
-        dataset.set_epoch(epoch)
-        loader = _loader(dataset, settings, num_workers, shuffle=True)
-        for batch in loader:
-            video = _flip(batch["video"]).to(where)
-            with torch.autocast(where.type, dtype=torch.bfloat16, enabled=amp):
-                logits = model(video)
-            target = batch["target"].reshape(logits.shape).to(where)
-            loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), target)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            total += loss.item() * len(target)
-        losses.append(total / len(dataset))
-        bar.set_postfix(loss=f"{losses[-1]:.3f}")
-        _save(checkpoint, identity, losses, model, optimizer, schedule)
-    model.eval()
-    return Trained(model, settings, losses, checkpoint)
+def _train_epoch(run: Run, loader: Any, *, amp: bool) -> float:
+    """One pass over the loader; returns the summed loss."""
+    run.model.train()
+    total = 0.0
+    for batch in loader:
+        video = _flip(batch["video"]).to(run.device)
+        with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=amp):
+            logits = run.model(video)
+        target = batch["target"].reshape(logits.shape).to(run.device)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), target)
+        run.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        run.optimizer.step()
+        run.schedule.step()
+        total += loss.item() * len(target)
+    return total
+
+
+def _flip(video: torch.Tensor) -> torch.Tensor:
+    """Mirror each clip left to right with probability a half, the same for all its frames."""
+    mirrored = torch.rand(len(video)) < 0.5
+    return torch.where(mirrored[:, None, None, None, None], video.flip(-1), video)
 
 
 @torch.no_grad()
 def predict(
     model: Detector,
-    release: Release | str | os.PathLike[str] = SAMPLE,
+    release: AnyRelease = SAMPLE,
     *,
     split: str = "test",
     settings: Settings | None = None,
@@ -161,22 +124,45 @@ def predict(
     """Prediction records (`prediction.schema.json`) of every video of the split, each once."""
     settings = settings or Settings()
     dataset = _dataset(release, settings, split)
-    where = _device(device)
+    where = find_device(device)
     model = model.to(where).eval()
     records: list[dict[str, Any]] = []
-    for batch in tqdm(_loader(dataset, settings, num_workers, shuffle=False), desc=f"scoring {split}", disable=not progress):
+    loader = _loader(dataset, settings, num_workers, shuffle=False)
+    for batch in tqdm(loader, desc=f"scoring {split}", unit="batch", disable=not progress):
         scores = torch.sigmoid(model(batch["video"].to(where)).float()).cpu().tolist()
         records += [_record(video_id, row, settings) for video_id, row in zip(batch["video_id"], scores, strict=True)]
     return records
 
 
-def load(checkpoint: Path, *, device: str = "cpu") -> tuple[Detector, Settings]:
-    """The model and settings of a checkpoint; only tensors and plain values are read, no pickled code."""
-    state = _read(checkpoint, _device(device))
-    settings = Settings(**state["identity"]["settings"])
-    model = Detector(_outputs(settings)).to(_device(device))
-    model.load_state_dict(state["model"])
-    return model.eval(), settings
+def run(
+    release: AnyRelease = SAMPLE,
+    *,
+    out: Path,
+    settings: Settings | None = None,
+    device: str = "cpu",
+    amp: bool = False,
+    num_workers: int = 0,
+    resume: bool = False,
+    bootstrap: int = 1000,
+    progress: bool = True,
+) -> EvalReport:
+    """Train, score the test split, and write `checkpoint.pt`, `predictions.jsonl` and `metrics.json` into `out`.
+
+    Raises `FilterError` before any training if a split that is needed has no video.
+    """
+    settings = settings or Settings()
+    release = release if isinstance(release, Release) else Release.open(release)
+    _dataset(release, settings, "test")
+    how: dict[str, Any] = {"settings": settings, "device": device, "num_workers": num_workers, "progress": progress}
+    trained = train(release, out=out, amp=amp, resume=resume, **how)
+    records = predict(trained.model, release, **how)
+    write_predictions(out / "predictions.jsonl", records)
+    asked: dict[str, Any] = {"config": settings.config, "target": settings.target, "seed": settings.seed}
+    report = evaluate(records, release, bootstrap=bootstrap, **asked)
+    partial = out / f".metrics.json.{os.getpid()}"
+    partial.write_text(report.to_json(), encoding="utf-8")
+    partial.replace(out / "metrics.json")
+    return report
 
 
 def _record(video_id: str, scores: list[float], settings: Settings) -> dict[str, Any]:
@@ -185,11 +171,7 @@ def _record(video_id: str, scores: list[float], settings: Settings) -> dict[str,
     return {"video_id": video_id, "scores": dict(zip(CATEGORIES, scores, strict=True)), "model": "baseline"}
 
 
-def _outputs(settings: Settings) -> int:
-    return len(CATEGORIES) if settings.target == "multilabel" else 1
-
-
-def _dataset(release: Release | str | os.PathLike[str], settings: Settings, split: str) -> UnsafeVideoDataset:
+def _dataset(release: AnyRelease, settings: Settings, split: str) -> UnsafeVideoDataset:
     return UnsafeVideoDataset(
         release,
         config=settings.config,
@@ -203,49 +185,6 @@ def _dataset(release: Release | str | os.PathLike[str], settings: Settings, spli
 
 def _loader(dataset: UnsafeVideoDataset, settings: Settings, num_workers: int, *, shuffle: bool) -> Any:
     return DataLoader(dataset, settings.batch_size, shuffle=shuffle, num_workers=num_workers, collate_fn=collate)
-
-
-def _flip(video: torch.Tensor) -> torch.Tensor:
-    """Mirror each clip left to right with probability a half, the same for all its frames."""
-    mirrored = torch.rand(len(video)) < 0.5
-    return torch.where(mirrored[:, None, None, None, None], video.flip(-1), video)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device={name!r} is not known to torch. Use cpu, cuda or cuda:0.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("device='cuda', but torch sees no GPU here. Use --device cpu, or install a CUDA build of torch.")
-    return device
-
-
-def _save(path: Path, identity: dict[str, Any], losses: list[float], model: Any, optimizer: Any, schedule: Any) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    torch.save({"identity": identity, "losses": losses, **parts}, partial)
-    partial.replace(path)
-
-
-def _restore(path: Path, identity: dict[str, Any], model: Any, optimizer: Any, schedule: Any, where: Any) -> list[float]:
-    state = _read(path, where)
-    if state["identity"] != identity:
-        raise InputError(f"{path} comes from another release or other settings; use those, or another --out, or no --resume.")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return list(state["losses"])
-
-
-def _read(path: Path, where: torch.device) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=where, weights_only=True)
-        return state
-    except FileNotFoundError as error:
-        raise InputError(f"There is no checkpoint {path}. `unsafe-video train` writes one.") from error
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path} is not a checkpoint of this package ({type(error).__name__}). Train anew.") from error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -267,49 +206,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
-    """The settings that the flags of `add_arguments` give. Raises `InputError` for values below 1."""
+    """The settings that the flags of `add_arguments` give. Raises `InputError` for values that can't work."""
     names = ("target", "epochs", "batch_size", "size", "num_frames", "learning_rate", "seed")
     given = {name: getattr(arguments, name) for name in names}
-    for name in ("epochs", "batch_size", "num_frames"):
-        if given[name] < 1:
-            raise InputError(f"--{name.replace('_', '-')} is {given[name]}; it must be at least 1.")
-    if given["size"] < 16:
-        raise InputError(f"--size is {given['size']}; the detector halves it four times, so it must be at least 16.")
+    one_of(given["target"], ("multilabel", "binary"), "target")
+    least = {"epochs": 1, "batch_size": 1, "num_frames": 1, "size": 16, "seed": 0}
+    for name, minimum in least.items():
+        if given[name] < minimum:
+            raise InputError(f"--{name.replace('_', '-')} is {given[name]}; it must be at least {minimum}.")
     return Settings(**given)
-
-
-def run(
-    release: Release | str | os.PathLike[str] = SAMPLE,
-    *,
-    out: Path,
-    settings: Settings | None = None,
-    device: str = "cpu",
-    amp: bool = False,
-    num_workers: int = 0,
-    resume: bool = False,
-    bootstrap: int = 1000,
-    progress: bool = True,
-) -> EvalReport:
-    """Train, score the test split, and write `checkpoint.pt`, `predictions.jsonl` and `metrics.json` into `out`."""
-    settings = settings or Settings()
-    release = release if isinstance(release, Release) else Release.open(release)
-    trained = train(
-        release,
-        out=out,
-        settings=settings,
-        device=device,
-        amp=amp,
-        num_workers=num_workers,
-        resume=resume,
-        progress=progress,
-    )
-    records = predict(trained.model, release, settings=settings, device=device, num_workers=num_workers, progress=progress)
-    write_predictions(out / "predictions.jsonl", records)
-    report = evaluate(records, release, config=settings.config, target=settings.target, bootstrap=bootstrap, seed=settings.seed)
-    partial = out / f".metrics.json.{os.getpid()}"
-    partial.write_text(report.to_json(), encoding="utf-8")
-    partial.replace(out / "metrics.json")
-    return report
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import __version__
 from ._console import add_json, epilog, print_json, run, text_table
-from .errors import MissingDependency
+from .errors import MissingDependency, missing_extra
 from .release import SAMPLE, Release
 from .taxonomy import CATEGORIES, CATEGORY_TITLES, CONFIGS, SPLITS
 from .video import choose_decoder, decoder_status
@@ -30,10 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_info(commands)
-    _add_train(commands)
+    _add_train(commands, wanted="train" in (sys.argv[1:] if argv is None else argv))
     _add_evaluate(commands)
     _add_report(commands)
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown and not vars(arguments).get("takes_all"):
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return run(arguments.call, arguments)
 
 
@@ -197,18 +199,20 @@ def _tally(release: Release, split: str) -> Counter[str]:
 # --- train, evaluate, report -----------------------------------------------------------------------------------------
 
 
-def _add_train(commands: Any) -> None:
+def _add_train(commands: Any, *, wanted: bool) -> None:
     parser = commands.add_parser(
         "train",
         help="train the baseline on a release and score its test split",
         description="Train the baseline detector, score the test split, write checkpoint, predictions and metrics to --out.",
         **epilog("unsafe-video train --release path/to/release --epochs 60 --device cuda --amp"),
     )
-    # The flags are declared in `baseline`, which needs torch; without torch the command still says what to install.
+    # The flags are declared in `baseline`, which needs torch: no other command waits for it to load, and without torch the
+    # command takes any flag and says what to install.
     try:
-        _module("baseline").add_arguments(parser)
+        if wanted:
+            _module("baseline").add_arguments(parser)
     except MissingDependency:
-        parser.add_argument("--release", default=SAMPLE)
+        parser.set_defaults(takes_all=True)
     add_json(parser)
     parser.set_defaults(call=_train)
 
@@ -287,14 +291,10 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _module(name: str) -> Any:
     """A module of this package whose dependencies are an extra; says which extra when they are missing."""
-    extras = {"torch": "train", "PIL": "video", "av": "video", "decord": "video"}
     try:
         return import_module(f".{name}", __package__)
     except ModuleNotFoundError as error:
-        if error.name not in extras:
-            raise
-        extra = extras[error.name]
-        raise MissingDependency(f"This needs {error.name}: pip install 'unsafe-video-dataset[{extra}]'") from error
+        raise missing_extra(error, "This") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -106,5 +106,5 @@ def _padded(wanted: Indices, num_frames: int) -> tuple[Indices, Mask]:
 
 
 def _at_least_one(value: int, what: str) -> None:
-    if value < 1:
-        raise FilterError(f"{what} is {value}; it must be at least 1.")
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise FilterError(f"{what} is {value!r}; it must be a whole number of at least 1.")

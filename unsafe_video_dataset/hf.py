@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import datasets
@@ -20,9 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets.builder import Key
+from datasets.exceptions import DatasetGenerationError
 from datasets.features.features import register_feature
 
-from .errors import ChecksumError, FilterError, one_of
+from .errors import FilterError, UnsafeVideoError, one_of
+from .filters import checked_names
+from .parquet import check_videos, reading
 from .records import SCHEMA_VERSION, arrow_schema, features
 from .release import SAMPLE, Release
 from .taxonomy import CONFIGS, SPLITS
@@ -102,10 +106,11 @@ class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     ) -> None:
         one_of(config_name, release.manifest["configs"], "name")
         table = _TABLES[config_name]
-        for column in columns or ():
-            one_of(column, arrow_schema(table).names, "columns")
+        names = arrow_schema(table).names
         self.release = release
-        self.columns = list(columns) if columns is not None else arrow_schema(table).names
+        self.columns = names if columns is None else list(dict.fromkeys(checked_names(columns, names, "columns")))
+        if not self.columns:
+            raise FilterError(f"columns is empty. Name some of: {', '.join(names)}.")
         self.ids = _chosen_ids(release, config_name, filters or {})
         selection = [release.manifest_sha256, config_name, self.columns, sorted((filters or {}).items())]
         digest = hashlib.sha256(json.dumps(selection, default=str).encode()).hexdigest()
@@ -123,27 +128,47 @@ class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         return datasets.DatasetInfo(features=datasets.Features(chosen))
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        """The splits that have rows: `datasets` can't hold a split without any."""
+        files = {split: [str(path) for path in self.release.data_files(self.config.name, split)] for split in SPLITS}
         return [
-            datasets.SplitGenerator(
-                name=split,
-                gen_kwargs={"files": [str(path) for path in self.release.data_files(self.config.name, split)]},
-            )
-            for split in SPLITS
+            datasets.SplitGenerator(name=split, gen_kwargs={"files": paths})
+            for split, paths in files.items()
+            if self._has_rows(paths)
         ]
+
+    def _has_rows(self, files: Sequence[str]) -> bool:
+        for path in files:
+            with reading(Path(path)):
+                ids = self.release.keep(pq.read_table(path, columns=["video_id"], page_checksum_verification=True))["video_id"]
+            if len(ids) if self.ids is None else pc.any(pc.is_in(ids, value_set=self.ids)).as_py():
+                return True
+        return False
 
     def _generate_tables(self, files: list[str]) -> Iterator[tuple[Key, pa.Table]]:
         arrow = self.info.features.arrow_schema
         needed = {*self.columns, "video_id"} | ({"sha256"} if "video" in self.columns else set())
         for number, path in enumerate(files):
-            file = pq.ParquetFile(path, page_checksum_verification=True)
+            with reading(Path(path)):
+                file = pq.ParquetFile(path, page_checksum_verification=True)
             stored = [name for name in file.schema_arrow.names if name in needed]
             for group in range(file.num_row_groups):
-                rows = file.read_row_group(group, columns=stored)
-                if self.ids is not None:
-                    rows = rows.filter(pc.is_in(rows["video_id"], value_set=self.ids))
-                if "video" in self.columns:
-                    _check_bytes(rows, path)
-                yield Key(number, group), rows.select(self.columns).cast(arrow)
+                with reading(Path(path)):
+                    rows = self.release.keep(file.read_row_group(group, columns=stored))
+                    if self.ids is not None:
+                        rows = rows.filter(pc.is_in(rows["video_id"], value_set=self.ids))
+                    if "video" in self.columns:
+                        check_videos(rows, Path(path))
+                    chosen = rows.select(self.columns).cast(arrow)
+                yield Key(number, group), chosen
+
+    def download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        """As in `datasets`, but an error of ours comes as itself, not wrapped."""
+        try:
+            super().download_and_prepare(*args, **kwargs)
+        except DatasetGenerationError as error:
+            if isinstance(error.__cause__, UnsafeVideoError):
+                raise error.__cause__ from None
+            raise
 
 
 def load_dataset(
@@ -182,26 +207,24 @@ def load_dataset(
     one_of(name, CONFIGS, "name")
     for base in re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]|\([^)]*\)", "", split or "")):
         one_of(base, (*SPLITS, "all"), "split")
-    given = {key: value for key, value in filters.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in filters.items() if value is not None}
     release = Release.open(path)
     builder = ReleaseBuilder(release, name, cache_dir=cache_dir, columns=columns, filters=given)
+    if split in SPLITS:  # says now, and for streams too, that nothing would come
+        release.metadata(split, columns=["video_id"], **(given | ({"is_unsafe": True} if name == "unsafe" else {})))
     if streaming:
+        if split not in (None, *SPLITS):
+            raise FilterError(f"split={split!r}: a stream takes whole splits ({', '.join(SPLITS)}); use .skip() and .take().")
         return builder.as_streaming_dataset(split=split)
     builder.download_and_prepare()
-    loaded = builder.as_dataset(split=split)
+    try:
+        loaded = builder.as_dataset(split=split)
+    except (ValueError, AssertionError) as error:
+        raise FilterError(f"split={split!r} can't be used: {error}. Write it as in 'train[:10%]' or 'train+test'.") from error
     if split is not None and not loaded.num_rows:
-        raise _empty(release, name, split, given)
+        sizes = release.manifest["counts"]["splits"]
+        raise FilterError(f"split={split!r} of config {name!r} holds no row. Sizes: {sizes}.")
     return loaded
-
-
-def _empty(release: Release, name: str, split: str, filters: dict[str, Any]) -> FilterError:
-    unsafe_only = {"is_unsafe": True} if name == "unsafe" else {}
-    if split in SPLITS:
-        try:
-            release.metadata(split, **{**filters, **unsafe_only})
-        except FilterError as error:
-            return error
-    return FilterError(f"split={split!r} of config {name!r} holds no row. Sizes: {release.manifest['counts']['splits']}.")
 
 
 def _chosen_ids(release: Release, config: str, filters: dict[str, Any]) -> pa.Array | None:
@@ -214,9 +237,3 @@ def _chosen_ids(release: Release, config: str, filters: dict[str, Any]) -> pa.Ar
         filters = {**filters, "is_unsafe": True}
     table = release.metadata(columns=["video_id"], **filters)
     return cast("pa.Array", table["video_id"].combine_chunks())
-
-
-def _check_bytes(rows: pa.Table, path: str) -> None:
-    for video_id, sha256, video in zip(rows["video_id"], rows["sha256"], rows["video"], strict=True):
-        if hashlib.sha256(video["bytes"].as_buffer()).hexdigest() != sha256.as_py():
-            raise ChecksumError(f"Video {video_id} in {path} has other bytes than recorded. Get the release anew.")

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ def _valid(predictions: Predictions) -> list[Record]:
         if isinstance(video_id, str) and first.setdefault(video_id, line) != line:
             found = f"{video_id} stands a second time, first as {unit} {first[video_id]}"
             faults.append(Fault(file, found, line, "video_id", "each video once"))
-    faults += [_readable(fault) for fault in validate("prediction", records, file=file)]
+    faults += validate("prediction", records, file=file)
     if faults:
         fix = f"Mend these {unit}s; the schema is prediction.schema.json (`unsafe_video_dataset.records.schema`)."
         raise FaultsError(f"{file} has invalid predictions", sorted(faults, key=lambda fault: fault.line or 0), fix=fix)
@@ -120,12 +119,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items() if item is not None}
     return value
-
-
-def _readable(fault: Fault) -> Fault:
-    if fault.expected is None or not fault.expected.startswith("anyOf"):
-        return fault
-    return replace(fault, message="there is no valid score", expected="`scores` of all categories or `unsafe_score`")
 
 
 def _json_lines(path: Path, faults: list[Fault]) -> list[tuple[int, Any]]:

@@ -21,7 +21,7 @@ from .taxonomy import CATEGORIES, CATEGORY_TITLES
 from .video import decode_frames
 
 TILE = 96  # pixels, the longer side of a frame on a sheet
-_BLUR = TILE / 12
+_BLUR = TILE / 7  # of a frame: shapes melt, only light and dark remain
 _LABEL = 14
 
 
@@ -33,8 +33,8 @@ def contact_sheet(
     Frames are grey and blurred beyond recognition; `reveal=True` shows them as they are. Ids are the only text. Raises
     `FilterError` for no ids or an unknown one.
     """
-    if not video_ids:
-        raise FilterError("A contact sheet needs at least one video_id.")
+    if not video_ids or min(frames, columns) < 1:
+        raise FilterError("A contact sheet needs at least one video_id, one frame and one column.")
     cells = [_strip(release, video_id, frames, reveal) for video_id in video_ids]
     width, height = cells[0].size
     columns = min(columns, len(cells))
@@ -63,6 +63,8 @@ def write_report(release: Release, out: Path, *, videos: int = 48, reveal: bool 
 
     The page is one file, opens from disk and asks for nothing from the network; it holds no prompts. Returns its path.
     """
+    if videos < 1:
+        raise FilterError(f"videos={videos} must be at least 1.")
     table = release.metadata()
     ids = table["video_id"].to_pylist()[:videos]
     sheet = io.BytesIO()

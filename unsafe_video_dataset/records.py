@@ -6,7 +6,9 @@ In JSON a category is its name; in Parquet it is its class index (`ClassLabel`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import jsonschema
 import pyarrow as pa
 
-from .errors import Fault, one_of
+from .errors import Fault, SchemaError, one_of
 from .taxonomy import CATEGORIES
 
 if TYPE_CHECKING:
@@ -39,12 +41,30 @@ def schema(kind: Kind) -> dict[str, Any]:
 
 @cache
 def _validator(kind: Kind) -> jsonschema.Draft202012Validator:
-    # A Python float NaN passes `minimum` and `maximum`: it is not JSON, so it is not a number here either.
+    # Python's floats NaN and infinity are not JSON, so they are not numbers here.
     checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
-        "number", lambda _, value: isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+        "number",
+        lambda _, value: (
+            (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and math.isfinite(value))
+        ),
     )
-    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)
+    stricter = {"pattern": _pattern, "x-arrow": _in_range}
+    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, stricter, type_checker=checker)
     return validator(schema(kind))
+
+
+def _pattern(_: object, pattern: str, value: object, __: object) -> Iterator[jsonschema.ValidationError]:
+    """In JSON Schema `$` is the very end; in Python it also matches before a last newline."""
+    exact = f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern
+    if isinstance(value, str) and not re.search(exact, value):
+        yield jsonschema.ValidationError("pattern")
+
+
+def _in_range(_: object, arrow: str, value: object, __: object) -> Iterator[jsonschema.ValidationError]:
+    """A whole number must fit the Arrow type that it is stored in."""
+    bits = {"int32": 31, "int64": 63}.get(arrow)
+    if bits and isinstance(value, (int, float)) and not -(2**bits) <= value < 2**bits:
+        yield jsonschema.ValidationError("x-arrow")
 
 
 def validate(kind: Kind, records: Iterable[tuple[int | None, Mapping[str, Any]]], *, file: str) -> list[Fault]:
@@ -61,9 +81,11 @@ def _fault(error: jsonschema.ValidationError, *, file: str, line: int | None) ->
     if error.validator == "required":
         message = f"{error.message.split(' is ')[0]} is missing"
     elif error.validator == "additionalProperties":
-        message = error.message
+        message = "unknown " + ", ".join(_short(name, 40) for name in error.instance if name not in error.schema["properties"])
+    elif error.validator == "anyOf":
+        message = "there is no valid " + " or ".join(_alternatives(error))
     else:
-        message = f"found {_short(error.instance)}"
+        message = f"found {_found(error.instance, field)}"
     return Fault(file=file, line=line, field=field, message=message, expected=_expectation(error))
 
 
@@ -75,10 +97,29 @@ def _expectation(error: jsonschema.ValidationError) -> str:
     }  # fmt: skip
     if error.validator == "required":
         return "the fields " + ", ".join(error.validator_value)
+    if error.validator == "additionalProperties":
+        return "only the fields " + ", ".join(error.schema["properties"])
+    if error.validator == "anyOf":
+        return "a value in " + " or ".join(_alternatives(error))
+    if error.validator == "x-arrow":
+        return f"a number that fits {error.validator_value}"
     if error.validator in words:
         value = "" if error.validator == "uniqueItems" else f" {json.dumps(error.validator_value)}"
         return f"{words[error.validator]}{value}"
     return f"{error.validator} {_short(error.validator_value)}"
+
+
+def _alternatives(error: jsonschema.ValidationError) -> list[str]:
+    return [f"`{name}`" for option in error.validator_value for name in option["required"]]
+
+
+def _found(value: object, field: str | None) -> str:
+    """What stands there, for a message. Prompts are never shown, so neither is anything that may hold one."""
+    if isinstance(value, Mapping):
+        return f"an object with {len(value)} fields"
+    if isinstance(value, str) and field in (None, "prompt"):
+        return f"text of {len(value)} characters"
+    return _short(value)
 
 
 def _short(value: object, limit: int = 80) -> str:
@@ -170,6 +211,8 @@ def _translate(node: Mapping[str, Any], value: Any, rename: Any) -> Any:
 
 
 def _name_to_index(name: str) -> int:
+    if name not in CATEGORIES:
+        raise SchemaError(f"{name!r} is no category. Use {', '.join(CATEGORIES)}.")
     return CATEGORIES.index(name)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import integrity
-from .errors import ChecksumError, FaultsError, FilterError, InputError, IntegrityError, TombstonedError, one_of
+from .errors import FaultsError, FilterError, InputError, IntegrityError, TombstonedError, one_of
+from .filters import checked_filters, checked_names, expression, has_any
+from .parquet import check_videos, groups_with, read_columns, reading
 from .records import arrow_schema, validate
-from .taxonomy import CATEGORIES, CONFIGS, SPLITS
+from .taxonomy import CONFIGS, SPLITS
 
 SAMPLE = "sample"
 
@@ -48,7 +51,7 @@ class Release:
         data = file.read_bytes()
         try:
             manifest = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IntegrityError(f"{file} is not JSON ({error}). Build or copy the release anew.") from error
         faults = validate("manifest", [(None, manifest)], file="manifest.json")
         if faults:
@@ -90,25 +93,24 @@ class Release:
         `min_agreement` leaves out videos with fewer than two votes. Raises `FilterError` for an unknown name, and for an
         empty result, listing what there is.
         """
-        for category in categories or ():
-            one_of(category, CATEGORIES, "categories")
-        wanted = list(columns) if columns is not None else arrow_schema("metadata", split=True).names
-        for column in wanted:
-            one_of(column, arrow_schema("metadata", split=True).names, "columns")
-        filters = {
-            "generators": generators,
-            "prompt_sources": prompt_sources,
-            "is_unsafe": is_unsafe,
-            "min_raters": min_raters,
-            "min_agreement": min_agreement,
-        }
-        read = {*wanted, "video_id"} | ({"categories"} if categories else set())
-        parts = [self._read_metadata(name, read, _expression(filters)) for name in self._splits(split)]
+        every = arrow_schema("metadata", split=True).names
+        wanted = every if columns is None else checked_names(columns, every, "columns")
+        filters = checked_filters(
+            self.manifest["counts"],
+            categories=categories,
+            generators=generators,
+            prompt_sources=prompt_sources,
+            is_unsafe=is_unsafe,
+            min_raters=min_raters,
+            min_agreement=min_agreement,
+        )
+        read = {*wanted, "video_id"} | ({"categories"} if categories is not None else set())
+        parts = [self._read_metadata(name, read, expression(filters)) for name in self._splits(split)]
         table = pa.concat_tables(parts)
-        if categories:
-            table = table.filter(_has_any(table["categories"], [CATEGORIES.index(name) for name in categories]))
+        if categories is not None:
+            table = table.filter(has_any(table["categories"], categories))
         if not table.num_rows:
-            raise self._empty({"split": split, "categories": categories, **filters})
+            raise self._empty({"split": split, **filters})
         return table.select(wanted)
 
     def annotations(self, split: str | None = None) -> pa.Table:
@@ -117,7 +119,7 @@ class Release:
             raise FilterError(f"Release {self.name} has no rater votes (its labels come from upstream, without votes).")
         parts = []
         for name in self._splits(split):
-            part = self._keep(pq.read_table(self._file(f"data/annotations/{name}.parquet"), page_checksum_verification=True))
+            part = self._read(f"data/annotations/{name}.parquet", arrow_schema("annotation"))
             parts.append(part.append_column("split", pa.array([name] * part.num_rows, pa.string())))
         table = pa.concat_tables(parts)
         if not table.num_rows:
@@ -129,16 +131,17 @@ class Release:
 
         Raises `FilterError` for an unknown id, `TombstonedError` for a withdrawn one, `ChecksumError` for wrong bytes.
         """
+        if not isinstance(video_id, str) or not re.fullmatch("[0-9a-f]{16}", video_id):
+            raise FilterError(f"{video_id!r} is no video_id: that is 16 hex digits. `Release.metadata()` lists them.")
         if video_id in self.tombstones:
             raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
-        for file, group in self._row_groups(video_id):
-            rows = file.read_row_group(group, columns=["video_id", "video", "sha256"])
-            rows = rows.filter(pc.equal(rows["video_id"], video_id))
+        for path, file, group in self._row_groups(video_id):
+            with reading(path):
+                rows = file.read_row_group(group, columns=["video_id", "video", "sha256"])
+                rows = rows.filter(pc.equal(rows["video_id"], video_id))
             if rows.num_rows:
-                data = rows["video"][0]["bytes"].as_py()
-                if hashlib.sha256(data).hexdigest() != rows["sha256"][0].as_py():
-                    raise ChecksumError(f"Video {video_id} has other bytes than recorded. Get release {self.path} anew.")
-                return bytes(data)
+                check_videos(rows, self.path)
+                return bytes(rows["video"][0]["bytes"].as_py())
         raise IntegrityError(f"Video {video_id} is listed, but no data file of {self.path} holds it. Get the release anew.")
 
     def verify(self, *, decode: bool = False) -> integrity.VerifyReport:
@@ -158,7 +161,8 @@ class Release:
     @cached_property
     def tombstones(self) -> dict[str, str]:
         """Withdrawn videos: `video_id` -> reason."""
-        rows = pq.read_table(self._file("tombstones.parquet"), page_checksum_verification=True).to_pylist()
+        schema = pa.schema([("video_id", pa.string()), ("reason", pa.string())])
+        rows = read_columns(self._file("tombstones.parquet"), schema).to_pylist()
         return {row["video_id"]: row["reason"] for row in rows}
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -174,17 +178,19 @@ class Release:
             raise IntegrityError(f"{name} is missing from release {self.path}. Get the release anew.")
         return path
 
-    def _keep(self, table: pa.Table) -> pa.Table:
+    def keep(self, table: pa.Table) -> pa.Table:
+        """The table without withdrawn videos."""
         if not self.tombstones:
             return table
         gone = pa.array(list(self.tombstones), pa.string())
         return table.filter(pc.invert(pc.is_in(table["video_id"], value_set=gone)))
 
+    def _read(self, name: str, schema: pa.Schema, filters: pc.Expression | None = None) -> pa.Table:
+        return self.keep(read_columns(self._file(name), schema, filters))
+
     def _read_metadata(self, split: str, columns: set[str], expression: pc.Expression | None) -> pa.Table:
-        file = self._file(f"data/metadata/{split}.parquet")
-        stored = [name for name in arrow_schema("metadata").names if name in columns]
-        table = pq.read_table(file, columns=stored, filters=expression, page_checksum_verification=True)
-        table = self._keep(table.replace_schema_metadata(None))
+        schema = pa.schema([field for field in arrow_schema("metadata") if field.name in columns])
+        table = self._read(f"data/metadata/{split}.parquet", schema, expression)
         if "split" in columns:
             table = table.append_column("split", pa.array([split] * table.num_rows, pa.string()))
         return table
@@ -211,7 +217,7 @@ class Release:
         order = np.argsort(all_ids)
         return all_ids[order], pairs, all_which[order]
 
-    def _row_groups(self, video_id: str) -> Iterator[tuple[pq.ParquetFile, int]]:
+    def _row_groups(self, video_id: str) -> Iterator[tuple[Path, pq.ParquetFile, int]]:
         """The row groups that can hold the id, by the statistics in the footers: one, as the files are sorted by id."""
         ids, pairs, which = self._places
         key = np.bytes_(video_id.encode())
@@ -222,13 +228,10 @@ class Release:
         for path in self.data_files("reviewed", split):
             if path.parent.name != folder:
                 continue
-            file = pq.ParquetFile(self._source(path), metadata=self._footers.get(path), page_checksum_verification=True)
+            with reading(path):
+                file = pq.ParquetFile(self._source(path), metadata=self._footers.get(path), page_checksum_verification=True)
             footer = self._footers.setdefault(path, file.metadata)
-            column = footer.schema.to_arrow_schema().names.index("video_id")
-            for group in range(footer.num_row_groups):
-                statistics = footer.row_group(group).column(column).statistics
-                if statistics.min <= video_id <= statistics.max:
-                    yield file, group
+            yield from ((path, file, group) for group in groups_with(footer, video_id))
 
     @cached_property
     def _footers(self) -> dict[Path, pq.FileMetaData]:
@@ -249,27 +252,3 @@ def locate(path: str | os.PathLike[str]) -> Path:
             "Hugging Face repositories can't be opened by name yet: download one first and give its folder."
         )
     return root
-
-
-def _expression(filters: dict[str, Any]) -> pc.Expression | None:
-    terms: dict[str, Callable[[Any], Any]] = {
-        "generators": lambda names: pc.field("generator").isin(list(names)),
-        "prompt_sources": lambda names: pc.field("prompt_source").isin(list(names)),
-        "is_unsafe": lambda flag: pc.field("is_unsafe") == flag,
-        "min_raters": lambda least: pc.field("num_raters") >= least,
-        "min_agreement": lambda least: pc.field("agreement") >= least,
-    }
-    expression = None
-    for name, value in filters.items():
-        if value is not None:
-            term = terms[name](value)
-            expression = term if expression is None else expression & term
-    return expression
-
-
-def _has_any(lists: pa.ChunkedArray, wanted: list[int]) -> pa.Array:
-    column = lists.combine_chunks()
-    hits = pc.is_in(pc.list_flatten(column), value_set=pa.array(wanted, pa.int64()))
-    mask = np.zeros(len(column), dtype=bool)
-    mask[pc.list_parent_indices(column).to_numpy()[hits.to_numpy(zero_copy_only=False)]] = True
-    return pa.array(mask)

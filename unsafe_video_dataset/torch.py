@@ -63,6 +63,8 @@ class UnsafeVideoDataset(Dataset[Sample]):
         one_of(config, ("unsafe", "reviewed"), "config")
         one_of(target, get_args(Target), "target")
         one_of(on_error, get_args(OnError), "on_error")
+        if seed < 0:
+            raise FilterError(f"seed={seed} must be 0 or more.")
         choose_decoder(decoder)  # a decoder that is not there is said here, not in a worker
         if config == "unsafe" and is_unsafe is False:
             raise FilterError("config='unsafe' holds unsafe videos only; use config='reviewed' with is_unsafe=False.")
@@ -154,9 +156,7 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         "mask": torch.stack([_pad(sample["mask"], length) for sample in samples]),
         "target": torch.stack([torch.as_tensor(sample["target"]) for sample in samples]),
     }
-    for key in samples[0].keys() - batch.keys():
-        batch[key] = [sample[key] for sample in samples]
-    return batch
+    return batch | {key: [sample[key] for sample in samples] for key in samples[0] if key not in batch}
 
 
 def _pad(tensor: torch.Tensor, length: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
-from .errors import Fault, FaultsError, one_of
+from .errors import Fault, FaultsError, SchemaError, one_of
 from .records import from_table
 from .taxonomy import CATEGORIES, NONE
 
@@ -40,13 +40,12 @@ def label_votes(votes: Sequence[Vote], *, tie: Tie = "negative") -> Label:
     """The majority label of one video.
 
     A category is given when more than half of the raters chose it; at exactly half, `tie` decides. Raises `FaultsError`
-    for no vote at all or a rater who votes twice.
+    for no vote at all, a rater who votes twice, or a vote for something that is no category.
     """
     one_of(tie, get_args(Tie), "tie")
-    counted = Counter(str(vote["rater_id"]) for vote in votes)
-    twice = [Fault("votes", f"rater {rater} voted {n} times", expected="one vote") for rater, n in counted.items() if n > 1]
-    if twice or not votes:
-        raise FaultsError("These votes give no label", twice or [Fault("votes", "no vote", expected="at least one")])
+    faults = _vote_faults(votes, "votes")
+    if faults:
+        raise FaultsError("These votes give no label", faults)
     number = len(votes)
     chosen = {name: sum(name in vote["categories"] for vote in votes) for name in CATEGORIES}
     tied = [name for name, count in chosen.items() if 2 * count == number]
@@ -60,6 +59,18 @@ def label_votes(votes: Sequence[Vote], *, tie: Tie = "negative") -> Label:
         agreement=pairwise_agreement(list(chosen.values()), number),
         tied=tied,
     )
+
+
+def _vote_faults(votes: Sequence[Vote], place: str) -> list[Fault]:
+    if not votes:
+        return [Fault(place, "no vote", expected="at least one")]
+    counted = Counter(str(vote["rater_id"]) for vote in votes)
+    faults = [Fault(place, f"rater {rater} voted {n} times", expected="one vote") for rater, n in counted.items() if n > 1]
+    for vote in votes:
+        for name in sorted(set(map(str, vote["categories"])) - set(CATEGORIES)):
+            message = f"rater {vote['rater_id']} chose {name!r}"
+            faults.append(Fault(place, message, field="categories", expected=f"any of {', '.join(CATEGORIES)}"))
+    return faults
 
 
 def in_order(categories: Iterable[str]) -> list[str]:
@@ -83,12 +94,19 @@ def aggregate(annotations: pa.Table, *, method: Method = "majority", tie: Tie = 
     """One row a video from a table of annotations (`video_id`, `rater_id`, `categories` as class indices).
 
     Columns: `video_id`, `categories` list<string>, `is_unsafe` (any category given), `vote_counts`, `num_raters`,
-    `soft_labels`, `agreement`, `tied` list<string>; sorted by `video_id`.
+    `soft_labels`, `agreement`, `tied` list<string>; sorted by `video_id`. Raises `FaultsError` with every vote that can't
+    count (see `label_votes`), `SchemaError` for a table without these columns.
     """
     one_of(method, get_args(Method), "method")
+    needed = ["video_id", "rater_id", "categories"]
+    if missing := [name for name in needed if name not in annotations.column_names]:
+        raise SchemaError(f"The annotations have no column {', '.join(missing)}. Use `Release.annotations()`.")
     by_video: dict[str, list[Vote]] = defaultdict(list)
-    for row in from_table("annotation", annotations.select(["video_id", "rater_id", "categories"])):
+    for row in from_table("annotation", annotations.select(needed)):
         by_video[row["video_id"]].append(row)
+    faults = [fault for video_id in sorted(by_video) for fault in _vote_faults(by_video[video_id], f"video {video_id}")]
+    if faults:
+        raise FaultsError("These votes give no labels", faults)
     rows = []
     for video_id in sorted(by_video):
         label = label_votes(by_video[video_id], tie=tie)

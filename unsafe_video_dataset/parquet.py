@@ -1,0 +1,58 @@
+"""Reading a release's Parquet files: checksums on, columns checked, and every failure an `IntegrityError` that says the fix."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .errors import ChecksumError, IntegrityError, SchemaError
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while the file is read becomes an `IntegrityError` that names the file, the reason and the fix."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise IntegrityError(
+            f"{path} can't be read ({reason}). `unsafe-video-build check` lists what is wrong; get the release anew."
+        ) from error
+
+
+def read_columns(path: Path, schema: pa.Schema, filters: pc.Expression | None = None) -> pa.Table:
+    """The columns of `schema`, rows filtered. Raises `SchemaError` where a column is missing or has another type."""
+    with reading(path):
+        stored = pq.read_schema(path)
+        for field in schema:
+            found = stored.field(field.name).type if field.name in stored.names else "missing"
+            if found != field.type:
+                raise SchemaError(f"{path}: column {field.name} is {found}, expected {field.type}. Get the release anew.")
+        table = pq.read_table(path, columns=schema.names, filters=filters, page_checksum_verification=True)
+    return table.replace_schema_metadata(None)
+
+
+def groups_with(footer: pq.FileMetaData, video_id: str) -> list[int]:
+    """Row groups that can hold the id, by their statistics: one at most where the file is sorted by id."""
+    leaves = [number for number in range(footer.num_columns) if footer.schema.column(number).path == "video_id"]
+    groups = []
+    for group in range(footer.num_row_groups if leaves else 0):
+        statistics = footer.row_group(group).column(leaves[0]).statistics
+        if statistics is None or not statistics.has_min_max or statistics.min <= video_id <= statistics.max:
+            groups.append(group)
+    return groups
+
+
+def check_videos(rows: pa.Table, place: Path) -> None:
+    """Raise `ChecksumError` unless each row's MP4 bytes have the recorded sha256, and the `video_id` that follows from it."""
+    for video_id, sha256, video in zip(rows["video_id"], rows["sha256"], rows["video"], strict=True):
+        data = video["bytes"].as_buffer() if video.is_valid else None
+        found = hashlib.sha256(data).hexdigest() if data is not None else "none"
+        if found != sha256.as_py() or not found.startswith(video_id.as_py()):
+            raise ChecksumError(f"Video {video_id} of {place} has other bytes than recorded. Get the release anew.")
