@@ -78,10 +78,12 @@ def _card(folder: Path, manifest: Mapping[str, Any], info_license: str | None, h
 {HARMLESS if harmless else CONTENT_WARNING}
 
 ```python
-from unsafe_video_dataset import load_dataset          # lazy frames, checked bytes, filters
+from unsafe_video_dataset import load_dataset  # lazy frames, checked bytes, filters
+
 load_dataset("path/to/this/folder", "unsafe")
 
-import datasets                                        # the same rows, MP4 bytes as they are
+import datasets  # the same rows, MP4 bytes as they are
+
 datasets.load_dataset("path/to/this/folder", "unsafe")
 ```
 

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from builders_support import tree
 
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "out", "tests", "benchmarks")
@@ -100,5 +101,12 @@ def test_the_demo_runs_from_an_empty_folder(bin_folder: Path, tmp_path: Path) ->
 
 
 def test_the_builders_run_from_it(bin_folder: Path, tmp_path: Path) -> None:
+    """The same sample comes out, byte by byte where the libraries are those that it was committed with."""
     call(bin_folder / "unsafe-video-build", "sample", "release", cwd=tmp_path)
+    committed = ROOT / "unsafe_video_dataset" / "sample" / "release"
+    if (
+        json.loads((committed / "manifest.json").read_text())["created_by"]
+        == json.loads((tmp_path / "release" / "manifest.json").read_text())["created_by"]
+    ):
+        assert tree(tmp_path / "release") == tree(committed)
     assert "96 videos (96 decoded)" in call(bin_folder / "unsafe-video-build", "check", "release", cwd=tmp_path)
