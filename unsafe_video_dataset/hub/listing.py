@@ -1,0 +1,136 @@
+"""What the Hub says a commit holds: its files, with sizes and hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import HubUnavailable, IntegrityError, RevisionError
+from .access import _status, classify
+from .client import Answer, Client
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NEXT_PAGE = re.compile(r'<([^>]+)>\s*;\s*rel="next"')
+_MAX_PAGES = 1000
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a commit. `sha256` for large files; small ones have only git's blob hash, `blob_sha1`."""
+
+    path: str
+    size: int
+    sha256: str | None
+    blob_sha1: str | None
+
+    def mismatch(self, file: Path) -> str | None:
+        """What differs between this entry and a file on disk, or None. Reads the whole file."""
+        size = file.stat().st_size
+        if size != self.size:
+            return f"{size} bytes instead of {self.size}"
+        digest = hashlib.sha256() if self.sha256 else hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+        with file.open("rb") as data:
+            while piece := data.read(1 << 20):
+                digest.update(piece)
+        expected = self.sha256 or self.blob_sha1
+        if digest.hexdigest() != expected:
+            return f"hash {digest.hexdigest()[:16]}… instead of {str(expected)[:16]}…"
+        return None
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A revision, resolved: 40 hex digits, whether the repository is gated, and the text of its gate."""
+
+    sha: str
+    gated: bool
+    gate_text: str
+
+
+def resolve(client: Client, repo_id: str, revision: str | None) -> Commit:
+    """The commit that a branch, tag or commit id (None: `main`) means now. One request.
+
+    Raises `RevisionError` for an unknown one, and the errors of `AccessStatus.raise_for_denial`.
+    """
+    name = revision or "main"
+    answer = client.get(f"{client.url('api/datasets', repo_id, 'revision')}/{quote(name, safe='')}")
+    if answer.error_code == "RevisionNotFound":
+        raise RevisionError(f"{repo_id} has no revision {name!r}. {client.page(repo_id)}/tree/main lists branches and tags.")
+    _refuse(client, repo_id, answer)
+    data = answer.json()
+    sha = str(data.get("sha", "")) if isinstance(data, dict) else ""
+    if not _COMMIT.fullmatch(sha):
+        raise HubUnavailable(f"The Hub names no commit for {repo_id} at {name!r}. Try again.")
+    if _COMMIT.fullmatch(name) and sha != name:
+        raise RevisionError(f"The Hub answers commit {sha} when asked for {name} of {repo_id}. Do not use it; try again.")
+    card = data.get("cardData") or {}
+    gate = card.get("extra_gated_prompt") if isinstance(card, dict) else None
+    return Commit(sha, bool(data.get("gated")), str(gate or ""))
+
+
+def list_files(client: Client, repo_id: str, commit: str) -> list[RemoteFile]:
+    """Every file of a commit, all pages of the listing. Raises `IntegrityError` for a path that leads out of a folder."""
+    url = client.url("api/datasets", repo_id, "tree", commit) + "?recursive=true"
+    files: dict[str, RemoteFile] = {}
+    for _ in range(_MAX_PAGES):
+        answer = client.get(url)
+        _refuse(client, repo_id, answer)
+        entries = answer.json()
+        if not isinstance(entries, list):
+            raise HubUnavailable(f"The Hub's listing of {repo_id} is not a list. Try again.")
+        for entry in entries:
+            if entry.get("type") == "file":
+                file = _remote_file(entry)
+                files[file.path] = file
+        following = _NEXT_PAGE.search(answer.headers.get("link", ""))
+        if not following:
+            return [files[path] for path in sorted(files)]
+        url = following[1]
+        if not url.startswith(client.endpoint + "/"):
+            raise HubUnavailable(f"The Hub's listing of {repo_id} goes on at another address. Try again.")
+    raise IntegrityError(f"The listing of {repo_id} does not end. Do not use this repository.")
+
+
+def _remote_file(entry: dict[str, Any]) -> RemoteFile:
+    lfs = entry.get("lfs") or {}
+    sha256 = str(lfs.get("oid") or lfs.get("sha256") or "") or None
+    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise IntegrityError(f"The Hub lists no usable sha256 for {entry.get('path')!r}. Try again.")
+    return RemoteFile(safe_path(str(entry["path"])), int(lfs.get("size", entry["size"])), sha256, str(entry.get("oid") or ""))
+
+
+def safe_path(path: str) -> str:
+    """A relative path of plain parts, as it is; else `IntegrityError`. Twins in other Unicode forms are refused."""
+    parts = PurePosixPath(path).parts
+    plain = path == "/".join(parts) and not path.startswith("/") and not {".", ".."} & set(parts) and bool(parts)
+    if not plain or "\\" in path or ":" in parts[0] or not path.isprintable() or unicodedata.normalize("NFC", path) != path:
+        raise IntegrityError(f"The repository lists the path {path!r}, which is not a plain relative path. Do not use it.")
+    return path
+
+
+def save_listing(file: Path, files: Iterable[RemoteFile]) -> None:
+    """Keep a listing beside the files, so that they can be checked offline."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(json.dumps([asdict(one) for one in files]), encoding="utf-8")
+    partial.replace(file)
+
+
+def load_listing(file: Path) -> list[RemoteFile] | None:
+    """A kept listing, or None if there is none that can be read."""
+    try:
+        return [RemoteFile(**{**one, "path": safe_path(one["path"])}) for one in json.loads(file.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _refuse(client: Client, repo_id: str, answer: Answer) -> None:
+    if answer.status != 200:
+        state = classify(answer, logged_in=client.has_token)
+        _status(repo_id, state if state != "granted" else "hub_down", client, answer=answer).raise_for_denial()

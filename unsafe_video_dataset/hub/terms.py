@@ -1,0 +1,76 @@
+"""The content warning and terms, shown once and accepted once, and the local log of who opened what."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..errors import TermsNotAccepted
+from .store import Store
+
+CONTENT_WARNING = (
+    "This data shows generated videos that people judged unsafe: distorted, terrifying, pornographic, violent or political. "
+    "It is for research on safety. Do not pass it on, do not show it to people who did not agree to see it, and do not use "
+    "it to make such content."
+)
+_LOG_SWITCH = "UNSAFE_VIDEO_ACCESS_LOG"
+
+
+def terms_text(repo_id: str, gate_text: str) -> str:
+    """What a user of a gated repository agrees to: our content warning and the owner's own text."""
+    return f"{repo_id}\n\n{CONTENT_WARNING}" + (f"\n\nThe owner's terms:\n{gate_text.strip()}" if gate_text.strip() else "")
+
+
+def terms_sha256(text: str) -> str:
+    """What is recorded of a text that was accepted."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def require_terms(store: Store, text: str, *, accept: bool) -> str:
+    """Return the hash of the terms; record them if `accept`. Raises `TermsNotAccepted`, with the text, if they are new."""
+    found = terms_sha256(text)
+    accepted = store.state().get("terms", {})
+    if found in accepted:
+        return found
+    if not accept:
+        raise TermsNotAccepted(
+            f"{text}\n\nThese terms have not been accepted on this machine. If you accept them: accept_terms=True, or "
+            f"`unsafe-video download {store.repo_id} --accept-terms`."
+        )
+    store.update(terms={found: _now()})
+    return found
+
+
+def log_path(store: Store) -> Path:
+    """The access log: JSON lines, for the user alone to read."""
+    return store.root / "access-log.jsonl"
+
+
+def log_access(store: Store, *, account: str | None, commit: str, config: str, terms: str | None, how: str) -> None:
+    """Append one line: who, which repository and commit, which config, when, which terms. `UNSAFE_VIDEO_ACCESS_LOG=0`: none."""
+    if os.environ.get(_LOG_SWITCH, "1").lower() in ("0", "off", "false", "no"):
+        return
+    line: dict[str, Any] = {
+        "when": _now(),
+        "account": account,
+        "repo_id": store.repo_id,
+        "commit": commit,
+        "config": config,
+        "terms_sha256": terms,
+        "how": how,
+    }
+    store.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # One write to a file opened for appending: lines of two processes do not mix.
+    handle = os.open(log_path(store), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(handle, (json.dumps(line) + "\n").encode())
+    finally:
+        os.close(handle)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
