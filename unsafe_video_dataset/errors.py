@@ -43,7 +43,11 @@ class AccessRejected(AccessError):
 
 
 class TermsNotAccepted(AccessError):
-    """The content warning and terms of the repository have not been accepted on this machine."""
+    """The content warning and terms of the repository have not been accepted on this machine; `terms` is their text."""
+
+    def __init__(self, message: str, terms: str = "") -> None:
+        super().__init__(message)
+        self.terms = terms
 
 
 class RepositoryMissing(AccessError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .access import AccessStatus, access
 from .client import Client, Patience
 from .download import Plan, download, plan_download
+from .purge import purge
 from .store import Store
 
-__all__ = ["AccessStatus", "Client", "Patience", "Plan", "Store", "access", "download", "plan_download"]
+__all__ = ["AccessStatus", "Client", "Patience", "Plan", "Store", "access", "download", "plan_download", "purge"]

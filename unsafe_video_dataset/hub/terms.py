@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from ..errors import TermsNotAccepted
-from .store import Store
+from .store import Store, default_root
 
 CONTENT_WARNING = (
     "This data shows generated videos that people judged unsafe: distorted, terrifying, pornographic, violent or political. "
     "It is for research on safety. Do not pass it on, do not show it to people who did not agree to see it, and do not use "
     "it to make such content."
 )
+LOG_NAME = "access-log.jsonl"  # JSON lines, for the user alone to read
 _LOG_SWITCH = "UNSAFE_VIDEO_ACCESS_LOG"
 
 
@@ -37,17 +39,10 @@ def require_terms(store: Store, text: str, *, accept: bool) -> str:
     if found in accepted:
         return found
     if not accept:
-        raise TermsNotAccepted(
-            f"{text}\n\nThese terms have not been accepted on this machine. If you accept them: accept_terms=True, or "
-            f"`unsafe-video download {store.repo_id} --accept-terms`."
-        )
+        fix = f"If you accept them: accept_terms=True, or `unsafe-video download {store.repo_id} --accept-terms`."
+        raise TermsNotAccepted(f"{text}\n\nThese terms have not been accepted on this machine. {fix}", text)
     store.update(terms={found: _now()})
     return found
-
-
-def log_path(store: Store) -> Path:
-    """The access log: JSON lines, for the user alone to read."""
-    return store.root / "access-log.jsonl"
 
 
 def log_access(store: Store, *, account: str | None, commit: str, config: str, terms: str | None, how: str) -> None:
@@ -65,11 +60,21 @@ def log_access(store: Store, *, account: str | None, commit: str, config: str, t
     }
     store.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     # One write to a file opened for appending: lines of two processes do not mix.
-    handle = os.open(log_path(store), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    handle = os.open(store.root / LOG_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(handle, (json.dumps(line) + "\n").encode())
     finally:
         os.close(handle)
+
+
+def read_log(cache_dir: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
+    """The lines of the access log, oldest first; lines that can't be read are left out."""
+    path = (Path(cache_dir) if cache_dir is not None else default_root()) / LOG_NAME
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with suppress(ValueError):
+            lines.append(json.loads(text))
+    return lines
 
 
 def _now() -> str:
