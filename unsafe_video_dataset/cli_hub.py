@@ -117,8 +117,8 @@ def _add_verify(commands: Any) -> None:
     parser = commands.add_parser(
         "verify",
         help="check a release: every file, row and checksum",
-        description="Check every file against the manifest (and the Hub's own listing), every row against its schema, every "
-        "video against its sha256, and that withdrawn videos are gone. All faults are listed. Exit code 0 only if there are none.",
+        description="Check every file against the manifest (and the Hub's listing), every row against its schema, every video "
+        "against its sha256, and that withdrawn videos are gone. All faults are listed. Exit code 0 only without faults.",
         **epilog("unsafe-video verify path/to/release --decode"),
     )
     parser.add_argument("release", metavar="PATH|ORG/REPO", help="'sample', a release folder, or a repository on the Hub")
