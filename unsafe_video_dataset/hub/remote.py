@@ -149,7 +149,8 @@ class RemoteRelease(Release):
             repo_id, revision=revision, config="metadata", token=token, cache_dir=cache_dir, accept_terms=accept_terms
         )
         _TOKENS[repo_id] = token
-        release = cls.open(folder)
+        local = Release.open(folder)
+        release = cls(local.path, local.manifest, local.manifest_sha256)
         listing = load_listing(Store(repo_id, cache_dir).listing(folder.name)) or []
         release.repo_id, release.commit = repo_id, folder.name
         release.remote_files = {file.path: file for file in listing}
