@@ -121,7 +121,7 @@ def _card_has_gate(folder: Path) -> bool:
 
 
 def _is_harmless(release: Release) -> bool:
-    return release.manifest["builder"] == "sample"
+    return bool(release.manifest["builder"] == "sample")
 
 
 def _refuse_tag(api: HfApi, repo_id: str, tag: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import HubUnavailable, IntegrityError, RevisionError
+from ..errors import AccessError, HubUnavailable, IntegrityError, RevisionError
 from .access import _status, classify
 from .client import Answer, Client
 
@@ -101,6 +101,10 @@ def list_files(client: Client, repo_id: str, commit: str) -> list[RemoteFile]:
 def _remote_file(entry: dict[str, Any]) -> RemoteFile:
     lfs = entry.get("lfs") or {}
     sha256 = str(lfs.get("oid") or lfs.get("sha256") or "") or None
+    if sha256 is not None and set(sha256) == {"*"}:  # how the Hub lists files to those who may not read them
+        raise AccessError(
+            f"The Hub hides the hash of {entry.get('path')!r}: this account may not read it. Check `unsafe-video access`."
+        )
     if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise IntegrityError(f"The Hub lists no usable sha256 for {entry.get('path')!r}. Try again.")
     return RemoteFile(safe_path(str(entry["path"])), int(lfs.get("size", entry["size"])), sha256, str(entry.get("oid") or ""))
