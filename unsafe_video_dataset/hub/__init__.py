@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .access import AccessStatus, access
 from .client import Client, Patience
-from .download import Plan, download, plan_download
+from .download import download, plan_download
+from .plan import Plan
 from .purge import purge
 from .store import Store
 

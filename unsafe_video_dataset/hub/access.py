@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub import constants
 
 from ..errors import (
     AccessError,
@@ -24,7 +24,7 @@ from ..errors import (
     TokenScope,
     UnsafeVideoError,
 )
-from .client import Answer, Client, clean
+from .client import Answer, Client, clean, default_patience, duration
 
 State = Literal[
     "granted", "not_logged_in", "invalid_token", "token_scope", "not_requested", "pending", "rejected",
@@ -56,7 +56,7 @@ _HAPPENED: dict[str, str] = {
     "disabled": "The Hub has disabled {repo_id}.",
     "offline": "The network is switched off (HF_HUB_OFFLINE) or not there.",
     "rate_limited": "The Hub limits the rate of requests.",
-    "hub_down": "The Hub can't be reached or has a fault.",
+    "hub_down": "The Hub can't be reached, has a fault, or something answers in its place.",
 }
 _NEXT: dict[str, str] = {
     "granted": "Load it: load_dataset({repo_id!r}).",
@@ -69,8 +69,9 @@ _NEXT: dict[str, str] = {
     "missing_or_private": "Check the name; if it is private, use a token of an account that can see it (`hf auth whoami`).",
     "disabled": "{page} may say why. The embedded sample works: load_dataset().",
     "offline": "Unset HF_HUB_OFFLINE or connect; complete downloads open with local_files_only=True.",
-    "rate_limited": "Wait and try again; requests of a logged-in account are limited less.",
-    "hub_down": "Try again later; https://status.huggingface.co says how the Hub is.",
+    "rate_limited": "Try again {when}; requests of a logged-in account are limited less.",
+    "hub_down": "Try again later. A web page opened in a browser shows whether a network log-in page is in the way; "
+    "https://status.huggingface.co says how the Hub is.",
 }
 
 
@@ -125,40 +126,50 @@ def access(repo_id: str, *, token: str | bool | None = None) -> AccessStatus:
 
     Returns a value for every 'no', also for no network; raises `FilterError` for a name that can't be a repository.
     """
-    return check_access(check_repo_id(repo_id), Client(token=token))
+    check_repo_id(repo_id)
+    patience = default_patience()
+    # Who asks for a state wants an answer now: a long wait is part of the answer.
+    return check_access(
+        repo_id, Client(token=token, patience=replace(patience, tries=min(patience.tries, 3), longest_wait=5.0))
+    )
 
 
 def check_access(repo_id: str, client: Client) -> AccessStatus:
     """`access` with a client that is there already."""
     account: str | None = None
-    if HF_HUB_OFFLINE:
+    scoped = True
+    if constants.is_offline_mode():
         return _status(repo_id, "offline", client)
+    if not client.token_usable:
+        return _status(repo_id, "invalid_token", client)
     try:
-        scoped = True
         if client.has_token:
             who = client.get(client.url("api/whoami-v2"))
-            if who.status in (401, 403):
+            if who.status == 401:
                 return _status(repo_id, "invalid_token", client, answer=who)
             account, scoped = _account(who)
         answer = client.get(client.url("api/datasets", repo_id, "auth-check"))
-    except OfflineError:
-        return _status(repo_id, "offline", client)
+    except OfflineError as error:
+        return _status(repo_id, "offline", client, account=account, reason=str(error))
     except RateLimited as error:
-        return _status(repo_id, "rate_limited", client, account=account, server=str(error), seconds=error.seconds)
+        return _status(repo_id, "rate_limited", client, account=account, reason=str(error), seconds=error.seconds)
     except HubUnavailable as error:
-        return _status(repo_id, "hub_down", client, account=account, server=str(error))
+        return _status(repo_id, "hub_down", client, account=account, reason=str(error))
     return _status(repo_id, classify(answer, logged_in=client.has_token, scoped=scoped), client, account=account, answer=answer)
 
 
 def _account(who: Answer) -> tuple[str | None, bool]:
     """Account name, and whether its token may read gated repositories (True where the Hub does not say)."""
-    data = who.json()
-    if not isinstance(data, dict) or who.status != 200:
+    if who.status != 200:
         return None, True
-    token = (data.get("auth") or {}).get("accessToken") or {}
-    fine = token.get("fineGrained") if token.get("role") == "fineGrained" else None
+    data = who.json()
+    if not isinstance(data, dict):
+        return None, True
+    auth = data.get("auth")
+    token = auth.get("accessToken") if isinstance(auth, dict) else None
+    fine = token.get("fineGrained") if isinstance(token, dict) and token.get("role") == "fineGrained" else None
     scoped = not isinstance(fine, dict) or fine.get("canReadGatedRepos") is not False
-    return clean(data.get("name") or "") or None, scoped
+    return clean(data.get("name") or "")[:100] or None, scoped
 
 
 def classify(answer: Answer, *, logged_in: bool, scoped: bool = True) -> State:
@@ -169,10 +180,11 @@ def classify(answer: Answer, *, logged_in: bool, scoped: bool = True) -> State:
     """
     text = answer.message.lower()
     if answer.status == 200:
-        # A web page is no answer of auth-check: a portal must not count as access.
-        return "hub_down" if "html" in answer.headers.get("content-type", "") else "granted"
+        return "hub_down" if answer.web_page else "granted"  # a network log-in page must not count as access
     if "disabled" in text:
         return "disabled"
+    if answer.status == 401 and logged_in:
+        return "invalid_token"  # with a token that is known, what can't be seen is a 404
     if answer.error_code == "GatedRepo":
         if not logged_in:
             return "not_logged_in"
@@ -183,13 +195,17 @@ def classify(answer: Answer, *, logged_in: bool, scoped: bool = True) -> State:
         if "awaiting" in text or "pending" in text or "review" in text:
             return "pending"
         return "not_requested"
-    if answer.status == 401 and "invalid" in text and "credential" in text:
-        return "invalid_token"
-    if answer.error_code == "RepoNotFound" or answer.status in (401, 404):
+    if answer.error_code == "RepoNotFound" or answer.status == 401 or (answer.status == 404 and not answer.web_page):
         return "missing_or_private"
-    if answer.status == 403:
+    if answer.status == 403 and not answer.web_page:
         return "token_scope" if logged_in else "not_logged_in"
     return "hub_down"
+
+
+def refusal(client: Client, repo_id: str, answer: Answer) -> UnsafeVideoError:
+    """The typed error of an answer that is not what was asked for."""
+    state = classify(answer, logged_in=client.has_token)
+    return _status(repo_id, state if state != "granted" else "hub_down", client, answer=answer).error()
 
 
 def _status(
@@ -199,12 +215,17 @@ def _status(
     *,
     account: str | None = None,
     answer: Answer | None = None,
-    server: str = "",
+    reason: str = "",
     seconds: float | None = None,
 ) -> AccessStatus:
+    """A status; `reason` is what went wrong on this side, `answer` what the Hub said."""
     page = client.page(repo_id)
     words = {"repo_id": repo_id, "account": account or "this account", "page": page, "endpoint": client.endpoint}
-    said = server or (answer.message if answer is not None and state != "granted" else "")
-    return AccessStatus(
-        repo_id, state, account, page, _HAPPENED[state].format(**words), _NEXT[state].format(**words), said, seconds
-    )
+    words["when"] = "later" if seconds is None else f"in {duration(seconds)}"
+    said = answer.message if answer is not None and state != "granted" else ""
+    happened = _HAPPENED[state].format(**words)
+    if state == "hub_down" and answer is not None:
+        reason = f"It answered {answer.status} with {answer.headers.get('content-type', 'no content type')[:50]}."
+    if state in ("hub_down", "offline") and reason:
+        happened = f"{happened} {reason}"
+    return AccessStatus(repo_id, state, account, page, happened, _NEXT[state].format(**words), said, seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
 from pathlib import Path
@@ -10,15 +9,15 @@ from typing import Any
 
 import httpx2
 
-from ..errors import ChecksumError, RevisionError, StorageError
-from .access import _status, classify
-from .client import Answer, Broken, Client, raise_if_broken, redirect_target
+from ..errors import ChecksumError, RevisionError
+from .access import refusal
+from .client import Broken, Client, raise_if_broken, redirect_target
 from .listing import RemoteFile
+from .store import disk_errors
 
-_PIECE = 1 << 20
+_PIECE = 1 << 18
 _REDIRECTS = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def fetch(client: Client, repo_id: str, commit: str, remote: RemoteFile, target: Path, partial: Path, bar: Any) -> None:
@@ -27,51 +26,43 @@ def fetch(client: Client, repo_id: str, commit: str, remote: RemoteFile, target:
     Raises `ChecksumError` if the Hub serves other bytes than it lists (after one fresh try), `HubUnavailable` and
     `AccessError` kinds, `RevisionError` if the answer belongs to another commit, `StorageError` for a full disk.
     """
-    fresh_tries = 0
+    wrong: list[str] = []
 
     def attempt(number: int) -> None:
-        nonlocal fresh_tries
         _append(client, repo_id, commit, remote, partial, bar)
-        wrong = remote.mismatch(partial)
-        if wrong is None:
+        found = remote.mismatch(partial)
+        if found is None:
             return
         partial.unlink()
         bar.update(-remote.size)
-        fresh_tries += 1
-        if fresh_tries > 1:
+        wrong.append(found)
+        if len(wrong) > 1:
             raise ChecksumError(
-                f"The Hub serves {remote.path} of {repo_id} with {wrong}, twice. Nothing of it was kept. "
+                f"The Hub serves {remote.path} of {repo_id} with {found}, twice. Nothing of it was kept. "
                 "A proxy or mirror may change files; try another network, or tell the owner."
             )
-        raise Broken(f"{remote.path} arrived with {wrong}", wait=0)
+        raise Broken(f"{remote.path} arrived with {found}", wait=0)
 
-    try:
+    with disk_errors(partial.parent):
         partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
-        if partial.stat().st_size > remote.size:
+        if partial.exists() and partial.stat().st_size > remote.size:
             partial.unlink()
-            partial.touch()
+        partial.touch()
         bar.update(partial.stat().st_size)
         client.patiently(f"{remote.path} of {repo_id}", attempt)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(target)
-    except OSError as error:
-        if error.errno in _FULL_DISK:
-            raise StorageError(
-                f"The disk is full at {partial.parent}: {remote.path} is kept in part. Free room, try again."
-            ) from None
-        raise
 
 
 def _append(client: Client, repo_id: str, commit: str, remote: RemoteFile, partial: Path, bar: Any) -> None:
     """Bring `partial` to the listed size, from where it stands. Raises `Broken` where another try may help."""
+    partial.touch()  # a try that went wrong removed it
+    start = partial.stat().st_size
+    if start == remote.size:
+        return
     url = client.url("datasets", repo_id, "resolve", commit, remote.path)
     for _ in range(_REDIRECTS):
-        start = partial.stat().st_size
-        if start == remote.size:
-            return
-        headers = {"range": f"bytes={start}-"} if start else {}
-        with client.stream(url, headers=headers) as response:
+        with client.stream(url, headers={"range": f"bytes={start}-"} if start else {}) as response:
             if response.status_code in (301, 302, 303, 307, 308):
                 _check_commit(response, commit, remote)
                 url = redirect_target(url, response.headers)
@@ -82,19 +73,28 @@ def _append(client: Client, repo_id: str, commit: str, remote: RemoteFile, parti
                 bar.update(-start)
                 start = 0
             _check_range(response, start, remote)
-            with partial.open("r+b") as file:
-                file.truncate(start)
-                file.seek(start)
-                for piece in response.iter_raw(_PIECE):
-                    if start + len(piece) > remote.size:
-                        raise Broken(f"{remote.path} is longer than the {remote.size} bytes that are listed")
-                    file.write(piece)
-                    start += len(piece)
-                    bar.update(len(piece))
+            start = _write(response, start, remote, partial, bar)
         if start < remote.size:
             raise Broken(f"{remote.path} broke off at {start} of {remote.size} bytes")
         return
     raise Broken("it redirects in a circle")
+
+
+def _write(response: httpx2.Response, start: int, remote: RemoteFile, partial: Path, bar: Any) -> int:
+    """Write what comes from `start` on; returns where it ended. Never more than the listed size."""
+    with partial.open("r+b", buffering=0) as file:  # unbuffered: what came before a fault is on disk
+        file.truncate(start)
+        file.seek(start)
+        for piece in response.iter_raw(_PIECE):
+            if start + len(piece) > remote.size:
+                raise Broken(f"{remote.path} is longer than the {remote.size} bytes that are listed")
+            view = memoryview(piece)
+            while view:
+                written = file.write(view)
+                view = view[written:]
+                start += written
+                bar.update(written)
+    return start
 
 
 def _check_answer(client: Client, repo_id: str, response: httpx2.Response) -> None:
@@ -102,16 +102,15 @@ def _check_answer(client: Client, repo_id: str, response: httpx2.Response) -> No
         if "text/html" in response.headers.get("content-type", ""):
             raise Broken("something answered with a web page instead of the file (a network log-in page?)")
         return
-    answer = Answer(response.status_code, dict(response.headers), response.read())
+    answer = client.answer(response)
     raise_if_broken(answer)
-    if not str(response.url).startswith(client.endpoint + "/"):
+    if not client.is_hub(str(response.url)):
         raise Broken(f"the file server answers {answer.status} (an expired link, it may be)", wait=0)
     if answer.status == 416:
         raise Broken("it refuses the range")
     if answer.error_code in ("RevisionNotFound", "EntryNotFound"):
         raise RevisionError(f"The Hub lists a file of {repo_id} and then does not know it ({answer.error_code}). Try again.")
-    state = classify(answer, logged_in=client.has_token)
-    _status(repo_id, state if state != "granted" else "hub_down", client, answer=answer).raise_for_denial()
+    raise refusal(client, repo_id, answer)
 
 
 def _check_commit(response: httpx2.Response, commit: str, remote: RemoteFile) -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 from ..errors import AccessError, HubUnavailable, IntegrityError, RevisionError
-from .access import _status, classify
+from .access import refusal
 from .client import Answer, Client
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NEXT_PAGE = re.compile(r'<([^>]+)>\s*;\s*rel="next"')
 _MAX_PAGES = 1000
+_MAX_FILES = 200_000
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,20 @@ class Commit:
     gate_text: str
 
 
+def check_revision(revision: str | None) -> str:
+    """The name of a revision, `main` for None. Raises `RevisionError` for one that would change the address it stands in."""
+    name = "main" if revision is None else revision
+    if not name or not name.isprintable() or any(part in ("", ".", "..") for part in name.split("/")):
+        raise RevisionError(f"{name!r} is not the name of a branch, tag or commit.")
+    return name
+
+
 def resolve(client: Client, repo_id: str, revision: str | None) -> Commit:
     """The commit that a branch, tag or commit id (None: `main`) means now. One request.
 
-    Raises `RevisionError` for an unknown one, and the errors of `AccessStatus.raise_for_denial`.
+    Raises `RevisionError` for an unknown one, and the errors of `AccessStatus.error`.
     """
-    name = revision or "main"
+    name = check_revision(revision)
     answer = client.get(f"{client.url('api/datasets', repo_id, 'revision')}/{quote(name, safe='')}")
     if answer.error_code == "RevisionNotFound":
         raise RevisionError(f"{repo_id} has no revision {name!r}. {client.page(repo_id)}/tree/main lists branches and tags.")
@@ -79,49 +90,69 @@ def list_files(client: Client, repo_id: str, commit: str) -> list[RemoteFile]:
     """Every file of a commit, all pages of the listing. Raises `IntegrityError` for a path that leads out of a folder."""
     url = client.url("api/datasets", repo_id, "tree", commit) + "?recursive=true"
     files: dict[str, RemoteFile] = {}
+    seen: set[str] = set()
     for _ in range(_MAX_PAGES):
         answer = client.get(url)
         _refuse(client, repo_id, answer)
         entries = answer.json()
         if not isinstance(entries, list):
             raise HubUnavailable(f"The Hub's listing of {repo_id} is not a list. Try again.")
+        before = len(seen)
         for entry in entries:
-            if entry.get("type") == "file":
-                file = _remote_file(entry)
+            kind, file = _read_entry(repo_id, entry)
+            seen.add(f"{kind} {file.path}")
+            if kind == "file":
                 files[file.path] = file
         following = _NEXT_PAGE.search(answer.headers.get("link", ""))
         if not following:
-            return [files[path] for path in sorted(files)]
-        url = following[1]
-        if not url.startswith(client.endpoint + "/"):
+            return _without_twins(repo_id, files)
+        if len(seen) == before or len(seen) > _MAX_FILES:
+            break
+        url = urljoin(url, following[1])
+        if not client.is_hub(url):
             raise HubUnavailable(f"The Hub's listing of {repo_id} goes on at another address. Try again.")
     raise IntegrityError(f"The listing of {repo_id} does not end. Do not use this repository.")
 
 
-def _remote_file(entry: dict[str, Any]) -> RemoteFile:
-    lfs = entry.get("lfs") or {}
-    sha256 = str(lfs.get("oid") or lfs.get("sha256") or "") or None
-    if sha256 is not None and set(sha256) == {"*"}:  # how the Hub lists files to those who may not read them
-        raise AccessError(
-            f"The Hub hides the hash of {entry.get('path')!r}: this account may not read it. Check `unsafe-video access`."
-        )
-    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise IntegrityError(f"The Hub lists no usable sha256 for {entry.get('path')!r}. Try again.")
-    return RemoteFile(safe_path(str(entry["path"])), int(lfs.get("size", entry["size"])), sha256, str(entry.get("oid") or ""))
+def _read_entry(repo_id: str, entry: Any) -> tuple[str, RemoteFile]:
+    """Kind and content of one entry. Raises `IntegrityError` for one that makes no sense."""
+    try:
+        kind, path, lfs = str(entry["type"]), safe_path(str(entry["path"])), entry.get("lfs") or {}
+        size, sha256, oid = int(lfs.get("size", entry["size"])), lfs.get("oid") or lfs.get("sha256"), str(entry.get("oid"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, IntegrityError):
+            raise
+        raise IntegrityError(f"The Hub lists an entry of {repo_id} that can't be read. Try again; tell the owner.") from None
+    if kind == "file" and sha256 is not None and set(str(sha256)) == {"*"}:  # so it lists files to those who may not read them
+        raise AccessError(f"The Hub hides the hash of {path!r}: this account may not read it. Check `unsafe-video access`.")
+    usable = _SHA256.fullmatch(str(sha256)) if sha256 else _COMMIT.fullmatch(oid)
+    if kind == "file" and (size < 0 or not usable):
+        raise IntegrityError(f"The Hub lists no usable size or hash for {path!r} of {repo_id}. Try again; tell the owner.")
+    return kind, RemoteFile(path, size, str(sha256) if sha256 else None, oid)
+
+
+def _without_twins(repo_id: str, files: dict[str, RemoteFile]) -> list[RemoteFile]:
+    """The files by path. Raises `IntegrityError` for two that are one file where capitals do not count."""
+    folded: dict[str, str] = {}
+    for path in sorted(files):
+        twin = folded.setdefault(path.casefold(), path)
+        if twin != path:
+            raise IntegrityError(f"{repo_id} lists {twin!r} and {path!r}, which are one file on some disks. Do not use it.")
+    return [files[path] for path in sorted(files)]
 
 
 def safe_path(path: str) -> str:
     """A relative path of plain parts, as it is; else `IntegrityError`. Twins in other Unicode forms are refused."""
-    parts = PurePosixPath(path).parts
-    plain = path == "/".join(parts) and not path.startswith("/") and not {".", ".."} & set(parts) and bool(parts)
-    if not plain or "\\" in path or ":" in parts[0] or not path.isprintable() or unicodedata.normalize("NFC", path) != path:
-        raise IntegrityError(f"The repository lists the path {path!r}, which is not a plain relative path. Do not use it.")
+    parts = path.split("/")
+    plain = all(part and part == part.rstrip(". ") for part in parts)  # no '..', no empty part, no end that Windows drops
+    if not plain or set(path) & set('\\:*?"<>|') or not path.isprintable() or unicodedata.normalize("NFC", path) != path:
+        raise IntegrityError(f"The repository lists the path {path!a}, which is not a plain relative path. Do not use it.")
     return path
 
 
 def save_listing(file: Path, files: Iterable[RemoteFile]) -> None:
     """Keep a listing beside the files, so that they can be checked offline."""
-    partial = file.with_name(file.name + ".partial")
+    partial = file.with_name(f"{file.name}.{os.getpid()}")
     partial.write_text(json.dumps([asdict(one) for one in files]), encoding="utf-8")
     partial.replace(file)
 
@@ -136,5 +167,4 @@ def load_listing(file: Path) -> list[RemoteFile] | None:
 
 def _refuse(client: Client, repo_id: str, answer: Answer) -> None:
     if answer.status != 200:
-        state = classify(answer, logged_in=client.has_token)
-        _status(repo_id, state if state != "granted" else "hub_down", client, answer=answer).raise_for_denial()
+        raise refusal(client, repo_id, answer)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,12 +21,29 @@ from typing import Any
 from filelock import FileLock, Timeout
 from huggingface_hub import constants
 
-from ..errors import StorageError
+from ..errors import StorageError, UnsafeVideoError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def default_root() -> Path:
     """`$UNSAFE_VIDEO_CACHE`, or `unsafe-video-dataset` in huggingface_hub's home folder."""
     return Path(os.environ.get("UNSAFE_VIDEO_CACHE") or Path(constants.HF_HOME) / "unsafe-video-dataset").expanduser()
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """What the disk refuses inside the block becomes `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, UnsafeVideoError):
+            raise  # some of ours are OSErrors too
+        if error.errno in _FULL:
+            fix = "What is finished is kept. Free some room, or give another cache_dir; then try again."
+            raise StorageError(f"The disk is full at {folder}. {fix}") from error
+        place = error.filename or folder
+        raise StorageError(f"{place} can't be read or written: {error.strerror or type(error).__name__}.") from error
 
 
 class Store:
@@ -49,18 +67,28 @@ class Store:
         """Folder of unfinished downloads."""
         return self.folder / "partial"
 
-    @contextmanager
-    def locked(self, *, timeout: float = 3600) -> Iterator[None]:
-        """One process at a time; a process that dies lets go. Creates the folders, private to the user."""
-        try:
+    def make_folders(self) -> None:
+        """Create the folders, private to the user. Raises `StorageError`."""
+        with disk_errors(self.folder):
             for folder in (self.folder, self.folder / "commits", self.folder / "listings", self.partial):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with FileLock(self.folder / ".lock", timeout=timeout):
+
+    @contextmanager
+    def locked(self, *, timeout: float = 3600) -> Iterator[None]:
+        """One process at a time; a process that dies lets go. What the disk refuses inside raises `StorageError`."""
+        self.make_folders()
+        with disk_errors(self.folder):
+            lock = FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(timeout=timeout)
+            except Timeout:
+                raise StorageError(
+                    f"Another process uses {self.folder} for over {timeout:.0f} s. Wait for it, or end it."
+                ) from None
+            try:
                 yield
-        except Timeout as error:
-            raise StorageError(
-                f"Another process holds {self.folder} for over {timeout:.0f} s. Wait for it, or end it."
-            ) from error
+            finally:
+                lock.release()
 
     def state(self) -> dict[str, Any]:
         """The kept state; empty if there is none or it can't be read."""
@@ -68,17 +96,19 @@ class Store:
             found = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        # A part that is not what `update` writes counts as not there.
+        return {key: value for key, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
 
-    def update(self, **changes: Any) -> None:
-        """Change keys of the state; dictionaries are merged."""
-        state = self.state()
-        for key, value in changes.items():
-            state[key] = {**state.get(key, {}), **value} if isinstance(value, dict) else value
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = self.folder / f"state.json.{os.getpid()}"
-        partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
-        partial.replace(self.folder / "state.json")
+    def update(self, **changes: dict[str, Any]) -> None:
+        """Merge into parts of the state; a None removes a key. Raises `StorageError`."""
+        self.make_folders()
+        with disk_errors(self.folder), FileLock(self.folder / ".state.lock"):
+            state = self.state()
+            for key, value in changes.items():
+                state[key] = {name: one for name, one in {**state.get(key, {}), **value}.items() if one is not None}
+            partial = self.folder / "state.json.partial"
+            partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
+            partial.replace(self.folder / "state.json")
 
     def need_room(self, num_bytes: int) -> None:
         """Raise `StorageError` if the disk has no room for that many bytes and a little more."""
@@ -94,9 +124,11 @@ class Store:
 
     def purge(self) -> tuple[int, int]:
         """Remove every copy of the repository that this package made here; returns (files, bytes) removed."""
-        files = [path for path in self.folder.rglob("*") if path.is_file()] if self.folder.exists() else []
-        count, size = len(files), sum(path.stat().st_size for path in files)
-        if self.folder.exists():
+        if not self.folder.exists():
+            return 0, 0
+        with self.locked():
+            files = [path for path in self.folder.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+            count, size = len(files), sum(path.stat().st_size for path in files)
             shutil.rmtree(self.folder)
         return count, size
 
