@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ._console import add_json, epilog, print_json, text_table
 from .errors import InputError, TermsNotAccepted
 from .release import Release
 from .taxonomy import CONFIGS, SPLITS
+
+T = TypeVar("T")
 
 
 def add_commands(commands: Any) -> None:
@@ -22,6 +25,38 @@ def add_commands(commands: Any) -> None:
     _add_log(commands)
 
 
+class _NoToken(argparse.Action):
+    """A token in the arguments is refused, and not repeated: other users of a machine can read them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
+        parser.error("a token does not belong on the command line: set HF_TOKEN, or run `hf auth login`")
+
+
+def refuse_token(parser: argparse.ArgumentParser) -> None:
+    """Let `--token` say where a token belongs."""
+    parser.add_argument("--token", action=_NoToken, nargs="?", help=argparse.SUPPRESS)
+
+
+def ask_terms(call: Callable[[bool], T], *, accepted: bool, quiet: bool) -> T:
+    """`call(accepted)`; on a terminal, terms that are new are shown and asked about once. Raises `InputError` for a no."""
+    try:
+        return call(accepted)
+    except TermsNotAccepted as error:
+        if quiet or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        terms = error.terms
+    print(terms, file=sys.stderr)
+    print("\nDo you accept? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InputError("The terms were not accepted; nothing was downloaded.")
+    return call(True)
+
+
+def is_repo_id(text: str) -> bool:
+    """Whether an argument names a repository, not a path. A folder that is there comes first."""
+    return text.count("/") == 1 and not text.startswith((".", "/", "~")) and not text.endswith("/") and not Path(text).exists()
+
+
 def _add_access(commands: Any) -> None:
     parser = commands.add_parser(
         "access",
@@ -31,6 +66,7 @@ def _add_access(commands: Any) -> None:
     )
     parser.add_argument("repo_id", metavar="ORG/REPO")
     add_json(parser)
+    refuse_token(parser)
     parser.set_defaults(call=_access)
 
 
@@ -61,7 +97,10 @@ def _add_download(commands: Any) -> None:
         "download",
         help="bring a release to this machine, verified",
         description="Resolve the revision to a commit, download what the config needs and no more, verify every file.",
-        **epilog("unsafe-video download org/repo --config metadata --dry-run"),
+        **epilog(
+            "unsafe-video download org/repo --config metadata --dry-run\n"
+            "  unsafe-video download org/repo --revision v1.0 --accept-terms"
+        ),
     )
     parser.add_argument("repo_id", metavar="ORG/REPO")
     parser.add_argument("--revision", help="branch, tag or commit (default: main)")
@@ -72,6 +111,7 @@ def _add_download(commands: Any) -> None:
     parser.add_argument("--accept-terms", action="store_true", help="you have read the content warning and terms, and accept")
     parser.add_argument("--offline", action="store_true", help="ask nothing of the network; check what is here")
     add_json(parser)
+    refuse_token(parser)
     parser.set_defaults(call=_download)
 
 
@@ -83,16 +123,11 @@ def _download(arguments: argparse.Namespace) -> int:
         _print_plan(plan_download(arguments.repo_id, **where), as_json=arguments.json)
         return 0
     how = {"local_files_only": arguments.offline, "progress": not arguments.json}
-    try:
-        folder = download(arguments.repo_id, accept_terms=arguments.accept_terms, **where, **how)
-    except TermsNotAccepted as error:
-        if arguments.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise
-        print(error.terms, file=sys.stderr)
-        print("\nDo you accept? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise InputError("The terms were not accepted; nothing was downloaded.") from None
-        folder = download(arguments.repo_id, accept_terms=True, **where, **how)
+    folder = ask_terms(
+        lambda accepted: download(arguments.repo_id, accept_terms=accepted, **where, **how),
+        accepted=arguments.accept_terms,
+        quiet=arguments.json,
+    )
     if arguments.json:
         print_json({"repo_id": arguments.repo_id, "commit": folder.name, "folder": str(folder), "config": arguments.config})
     else:
@@ -119,7 +154,7 @@ def _add_verify(commands: Any) -> None:
         help="check a release: every file, row and checksum",
         description="Check every file against the manifest (and the Hub's listing), every row against its schema, every video "
         "against its sha256, and that withdrawn videos are gone. All faults are listed. Exit code 0 only without faults.",
-        **epilog("unsafe-video verify path/to/release --decode"),
+        **epilog("unsafe-video verify path/to/release --decode\n  unsafe-video verify org/repo --revision v1.0"),
     )
     parser.add_argument("release", metavar="PATH|ORG/REPO", help="'sample', a release folder, or a repository on the Hub")
     parser.add_argument("--revision", help="branch, tag or commit of a repository (default: main)")
@@ -127,16 +162,21 @@ def _add_verify(commands: Any) -> None:
     parser.add_argument("--decode", action="store_true", help="decode every video too")
     parser.add_argument("--accept-terms", action="store_true")
     add_json(parser)
+    refuse_token(parser)
     parser.set_defaults(call=_verify)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     path = arguments.release
-    if not Path(path).exists() and path.count("/") == 1 and not path.startswith((".", "/")):
+    if is_repo_id(path):
         from .hub import download
 
         where = {"revision": arguments.revision, "cache_dir": arguments.cache_dir, "progress": not arguments.json}
-        path = download(path, config="all", accept_terms=arguments.accept_terms, **where)  # checks the Hub's listing
+        path = ask_terms(  # the download checks every file against the Hub's listing
+            lambda accepted: download(arguments.release, config="all", accept_terms=accepted, **where),
+            accepted=arguments.accept_terms,
+            quiet=arguments.json,
+        )
     elif arguments.revision:
         raise InputError("--revision is for repositories; a folder has only what is in it.")
     report = Release.open(path).verify(decode=arguments.decode)

@@ -46,7 +46,10 @@ def require_terms(store: Store, text: str, *, accept: bool) -> str:
 
 
 def log_access(store: Store, *, account: str | None, commit: str, config: str, terms: str | None, how: str) -> None:
-    """Append one line: who, which repository and commit, which config, when, which terms. `UNSAFE_VIDEO_ACCESS_LOG=0`: none."""
+    """Append one line: who, which repository and commit, which config, when, which terms. `UNSAFE_VIDEO_ACCESS_LOG=0`: none.
+
+    No token and no prompt is in it. The file is the user's alone (mode 600).
+    """
     if os.environ.get(_LOG_SWITCH, "1").lower() in ("0", "off", "false", "no"):
         return
     line: dict[str, Any] = {
@@ -60,9 +63,13 @@ def log_access(store: Store, *, account: str | None, commit: str, config: str, t
     }
     store.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     # One write to a file opened for appending: lines of two processes do not mix.
-    handle = os.open(store.root / LOG_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    handle = os.open(store.root / LOG_NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(handle, (json.dumps(line) + "\n").encode())
+        with suppress(OSError, AttributeError):  # not everywhere
+            os.fchmod(handle, 0o600)
+        end = os.lseek(handle, 0, os.SEEK_END)
+        torn = end > 0 and os.lseek(handle, end - 1, os.SEEK_SET) >= 0 and os.read(handle, 1) != b"\n"  # a full disk tears one
+        os.write(handle, (b"\n" if torn else b"") + (json.dumps(line) + "\n").encode())
     finally:
         os.close(handle)
 
@@ -71,9 +78,10 @@ def read_log(cache_dir: str | os.PathLike[str] | None = None) -> list[dict[str, 
     """The lines of the access log, oldest first; lines that can't be read are left out."""
     path = (Path(cache_dir) if cache_dir is not None else default_root()) / LOG_NAME
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         with suppress(ValueError):
-            lines.append(json.loads(text))
+            found = json.loads(text)
+            lines += [found] if isinstance(found, dict) else []
     return lines
 
 
