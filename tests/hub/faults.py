@@ -50,7 +50,7 @@ PORTAL = b"<!DOCTYPE html><html><head><title>Log in to the network</title></head
 
 @dataclass
 class Fault:
-    """One fault: which requests (`on` kind, `method`, `repo`, `path`: a glob on the repo file or the URL path), and how.
+    """One fault: which requests (`on` kind, `method`, `repo`, `path`: a glob on the repo file or the URL path; `by` whom), and how.
 
     It hits the `nth` matching request and the `times - 1` after it; `times=None`: from then on.
     """
@@ -63,6 +63,7 @@ class Fault:
     nth: int = 1
     times: int | None = 1
     options: dict[str, Any] = field(default_factory=dict)
+    by: str = "*"
     seen: int = 0
     fired: int = 0
 
@@ -80,6 +81,8 @@ class Fault:
         if not (fnmatchcase(entry.kind, self.on) and fnmatchcase(entry.method, self.method)):
             return False
         if self.repo != "*" and not fnmatchcase(entry.repo or "", self.repo):
+            return False
+        if self.by != "*" and not fnmatchcase(entry.account or "", self.by):
             return False
         if not (fnmatchcase(target, self.path) or fnmatchcase(entry.path, self.path)):
             return False

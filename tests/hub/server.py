@@ -133,15 +133,16 @@ class LoopbackHub:
         path: str = "*",
         nth: int = 1,
         times: int | None = 1,
+        by: str = "*",
         **options: Any,
     ) -> Fault:
         """Switch a fault on: `faults.FAULTS` lists names and options, `routes.KINDS` what `on` can be (a glob too).
 
-        `of` is the repo, `path` the file in it or the URL's path (globs both).
+        `of` is the repo, `path` the file in it or the URL's path, `by` the account (globs all; the CDN knows no account).
         """
         if not set("*?[") & set(on) and on not in KINDS:
             raise ValueError(f"on must be one of {KINDS} or a glob, got {on!r}")
-        fault = Fault(name, on, method, of, path, nth, times, options)
+        fault = Fault(name, on, method, of, path, nth, times, options, by)
         with self.lock:
             self._faults.append(fault)
         return fault

@@ -15,7 +15,6 @@ from .client import Broken, Client, raise_if_broken, redirect_target
 from .listing import RemoteFile
 from .store import disk_errors
 
-_PIECE = 1 << 18
 _REDIRECTS = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -85,7 +84,7 @@ def _write(response: httpx2.Response, start: int, remote: RemoteFile, partial: P
     with partial.open("r+b", buffering=0) as file:  # unbuffered: what came before a fault is on disk
         file.truncate(start)
         file.seek(start)
-        for piece in response.iter_raw(_PIECE):
+        for piece in response.iter_raw():  # as it comes: pieces of a fixed size would be held back
             if start + len(piece) > remote.size:
                 raise Broken(f"{remote.path} is longer than the {remote.size} bytes that are listed")
             view = memoryview(piece)
