@@ -42,12 +42,40 @@ class AccessRejected(AccessError):
     """The owner has rejected the access request."""
 
 
+class TermsNotAccepted(AccessError):
+    """The content warning and terms of the repository have not been accepted on this machine; `terms` is their text."""
+
+    def __init__(self, message: str, terms: str = "") -> None:
+        super().__init__(message)
+        self.terms = terms
+
+
+class RepositoryMissing(AccessError):
+    """The repository does not exist, or is private and this account can't see it."""
+
+
+class RepositoryDisabled(AccessError):
+    """The Hub has switched the repository off."""
+
+
 class OfflineError(UnsafeVideoError, ConnectionError):
     """Something is not on this machine and the network is off."""
 
 
 class HubUnavailable(UnsafeVideoError, ConnectionError):
     """The Hub did not answer, or answered with a server error."""
+
+
+class RateLimited(HubUnavailable):
+    """The Hub asks to wait; `seconds` says how long, if it did."""
+
+    def __init__(self, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class StorageError(UnsafeVideoError, OSError):
+    """There is no room, or no permission, to keep a file."""
 
 
 class RevisionError(UnsafeVideoError, LookupError):

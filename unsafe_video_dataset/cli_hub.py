@@ -1,0 +1,240 @@
+"""The commands of `unsafe-video` that ask the Hub, or look after what came from it: access, download, verify, purge, log."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ._console import add_json, epilog, print_json, text_table
+from .errors import InputError, TermsNotAccepted
+from .release import Release
+from .taxonomy import CONFIGS, SPLITS
+
+T = TypeVar("T")
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to a parser's `add_subparsers()`."""
+    _add_access(commands)
+    _add_download(commands)
+    _add_verify(commands)
+    _add_purge(commands)
+    _add_log(commands)
+
+
+class _NoToken(argparse.Action):
+    """A token in the arguments is refused, and not repeated: other users of a machine can read them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
+        parser.error("a token does not belong on the command line: set HF_TOKEN, or run `hf auth login`")
+
+
+def refuse_token(parser: argparse.ArgumentParser) -> None:
+    """Let `--token` say where a token belongs."""
+    parser.add_argument("--token", action=_NoToken, nargs="?", help=argparse.SUPPRESS)
+
+
+def ask_terms(call: Callable[[bool], T], *, accepted: bool, quiet: bool) -> T:
+    """`call(accepted)`; on a terminal, terms that are new are shown and asked about once. Raises `InputError` for a no."""
+    try:
+        return call(accepted)
+    except TermsNotAccepted as error:
+        if quiet or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        terms = error.terms
+    print(terms, file=sys.stderr)
+    print("\nDo you accept? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InputError("The terms were not accepted; nothing was downloaded.")
+    return call(True)
+
+
+def is_repo_id(text: str) -> bool:
+    """Whether an argument names a repository, not a path. A folder that is there comes first."""
+    return text.count("/") == 1 and not text.startswith((".", "/", "~")) and not text.endswith("/") and not Path(text).exists()
+
+
+def _add_access(commands: Any) -> None:
+    parser = commands.add_parser(
+        "access",
+        help="may this account read a gated repository, and if not, what to do",
+        description="Ask the Hub whether this account may read a repository. Exit code 0 only when access is granted.",
+        **epilog("unsafe-video access org/repo"),
+    )
+    parser.add_argument("repo_id", metavar="ORG/REPO")
+    add_json(parser)
+    refuse_token(parser)
+    parser.set_defaults(call=_access)
+
+
+def _access(arguments: argparse.Namespace) -> int:
+    from .hub import access
+
+    status = access(arguments.repo_id)
+    if arguments.json:
+        print_json(status.to_dict())
+    else:
+        rows = [
+            ("repository", status.repo_id),
+            ("account", status.account or "not known"),
+            ("access", status.state.replace("_", " ")),
+            ("what happened", status.message),
+            ("the Hub says", status.server or "-"),
+            ("page", status.page),
+            ("next step", status.next_step),
+        ]
+        if status.retry_after_seconds is not None:
+            rows.insert(3, ("try again in", f"{status.retry_after_seconds:.0f} s"))
+        print(text_table(("", status.state.replace("_", " ")), rows))
+    return 0 if status.granted else 1
+
+
+def _add_download(commands: Any) -> None:
+    parser = commands.add_parser(
+        "download",
+        help="bring a release to this machine, verified",
+        description="Resolve the revision to a commit, download what the config needs and no more, verify every file.",
+        **epilog(
+            "unsafe-video download org/repo --config metadata --dry-run\n"
+            "  unsafe-video download org/repo --revision v1.0 --accept-terms"
+        ),
+    )
+    parser.add_argument("repo_id", metavar="ORG/REPO")
+    parser.add_argument("--revision", help="branch, tag or commit (default: main)")
+    parser.add_argument("--config", choices=(*CONFIGS, "all"), default="unsafe")
+    parser.add_argument("--split", choices=SPLITS, help="only this split's data files")
+    parser.add_argument("--cache-dir", type=Path, help="where downloads live (default: UNSAFE_VIDEO_CACHE, or in HF_HOME)")
+    parser.add_argument("--dry-run", action="store_true", help="print the sizes and stop; checks the disk")
+    parser.add_argument("--accept-terms", action="store_true", help="you have read the content warning and terms, and accept")
+    parser.add_argument("--offline", action="store_true", help="ask nothing of the network; check what is here")
+    add_json(parser)
+    refuse_token(parser)
+    parser.set_defaults(call=_download)
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from .hub import download, plan_download
+
+    where: dict[str, Any] = {name: getattr(arguments, name) for name in ("revision", "config", "split", "cache_dir")}
+    if arguments.dry_run:
+        _print_plan(plan_download(arguments.repo_id, **where), as_json=arguments.json)
+        return 0
+    how = {"local_files_only": arguments.offline, "progress": not arguments.json}
+    folder = ask_terms(
+        lambda accepted: download(arguments.repo_id, accept_terms=accepted, **where, **how),
+        accepted=arguments.accept_terms,
+        quiet=arguments.json,
+    )
+    if arguments.json:
+        print_json({"repo_id": arguments.repo_id, "commit": folder.name, "folder": str(folder), "config": arguments.config})
+    else:
+        print(f"{arguments.repo_id} at commit {folder.name}, verified: {folder}")
+    return 0
+
+
+def _print_plan(plan: Any, *, as_json: bool) -> None:
+    from .hub.store import size_text
+
+    if as_json:
+        print_json(plan.to_dict())
+        return
+    rows = [
+        (file["path"], size_text(file["bytes"]), "here" if file["here"] else "to fetch") for file in plan.to_dict()["files"]
+    ]
+    print(text_table(("file", "size", "state"), rows))
+    print(f"{plan.repo_id} at commit {plan.commit}: {size_text(plan.bytes_to_fetch)} to fetch into {plan.folder}")
+
+
+def _add_verify(commands: Any) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="check a release: every file, row and checksum",
+        description="Check every file against the manifest (and the Hub's listing), every row against its schema, every video "
+        "against its sha256, and that withdrawn videos are gone. All faults are listed. Exit code 0 only without faults.",
+        **epilog("unsafe-video verify path/to/release --decode\n  unsafe-video verify org/repo --revision v1.0"),
+    )
+    parser.add_argument("release", metavar="PATH|ORG/REPO", help="'sample', a release folder, or a repository on the Hub")
+    parser.add_argument("--revision", help="branch, tag or commit of a repository (default: main)")
+    parser.add_argument("--cache-dir", type=Path)
+    parser.add_argument("--decode", action="store_true", help="decode every video too")
+    parser.add_argument("--accept-terms", action="store_true")
+    add_json(parser)
+    refuse_token(parser)
+    parser.set_defaults(call=_verify)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    path = arguments.release
+    if is_repo_id(path):
+        from .hub import download
+
+        where = {"revision": arguments.revision, "cache_dir": arguments.cache_dir, "progress": not arguments.json}
+        path = ask_terms(  # the download checks every file against the Hub's listing
+            lambda accepted: download(arguments.release, config="all", accept_terms=accepted, **where),
+            accepted=arguments.accept_terms,
+            quiet=arguments.json,
+        )
+    elif arguments.revision:
+        raise InputError("--revision is for repositories; a folder has only what is in it.")
+    report = Release.open(path).verify(decode=arguments.decode)
+    if arguments.json:
+        print_json(report.to_dict())
+    else:
+        for fault in report.faults:
+            print(f"fault: {fault}", file=sys.stderr)
+        seen = f"{report.files} files, {report.videos} videos ({report.decoded} decoded), {report.annotations} annotations"
+        print(f"{path}: {seen}: {'sound' if report.ok else f'{len(report.faults)} faults'}")
+    return 0 if report.ok else 1
+
+
+def _add_purge(commands: Any) -> None:
+    parser = commands.add_parser(
+        "purge",
+        help="remove every copy of a repository from this machine",
+        description="Remove every copy that this package made of a repository: downloads and the rows that datasets cached.",
+        **epilog("unsafe-video purge org/repo"),
+    )
+    parser.add_argument("repo_id", metavar="ORG/REPO")
+    parser.add_argument("--cache-dir", type=Path)
+    add_json(parser)
+    parser.set_defaults(call=_purge)
+
+
+def _purge(arguments: argparse.Namespace) -> int:
+    from .hub import purge
+    from .hub.store import size_text
+
+    files, size = purge(arguments.repo_id, cache_dir=arguments.cache_dir)
+    if arguments.json:
+        print_json({"repo_id": arguments.repo_id, "files": files, "bytes": size})
+    else:
+        print(f"Removed {files} files ({size_text(size)}) of {arguments.repo_id}.")
+    return 0
+
+
+def _add_log(commands: Any) -> None:
+    parser = commands.add_parser(
+        "log",
+        help="what was opened on this machine, and when",
+        description="Print the local access log: who opened which commit, when, under which terms. UNSAFE_VIDEO_ACCESS_LOG=0 "
+        "switches it off.",
+        **epilog("unsafe-video log"),
+    )
+    parser.add_argument("--cache-dir", type=Path)
+    add_json(parser)
+    parser.set_defaults(call=_log)
+
+
+def _log(arguments: argparse.Namespace) -> int:
+    from .hub.terms import read_log
+
+    lines = read_log(arguments.cache_dir)
+    if arguments.json:
+        print_json(lines)
+        return 0
+    columns = ("when", "account", "repo_id", "commit", "config", "how")
+    print(text_table(columns, [[str(line.get(key) or "-")[:40] for key in columns] for line in lines]))
+    return 0

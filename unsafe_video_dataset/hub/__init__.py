@@ -1,0 +1,12 @@
+"""The Hub: access, download, purge. The only part of the package that talks to a network."""
+
+from __future__ import annotations
+
+from .access import AccessStatus, access
+from .client import Client, Patience
+from .download import download, plan_download
+from .plan import Plan
+from .purge import purge
+from .store import Store
+
+__all__ = ["AccessStatus", "Client", "Patience", "Plan", "Store", "access", "download", "plan_download", "purge"]

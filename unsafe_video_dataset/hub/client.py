@@ -1,0 +1,281 @@
+"""Requests to the Hub: timeouts, bounded retries, no token or signed query in any message.
+
+The session is huggingface_hub's own (its proxies, certificates and offline switch hold here too); what it leaves open is
+closed here: it waits for ever, does not retry a broken body, and obeys any `Retry-After`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
+
+import httpx2
+from huggingface_hub import constants, get_token
+from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.utils._http import get_session
+
+from ..errors import HubUnavailable, InputError, OfflineError, RateLimited, UnsafeVideoError
+from .hidden import Bearer, quiet_logs
+from .hidden import clean as clean
+
+T = TypeVar("T")
+_LONGEST_ANSWER = 64 << 20
+_NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN)
+_PORTAL = "Open a web page in a browser: a network log-in page may be in the way."
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long requests may take: seconds to connect, between two pieces of an answer, and for a small answer in all; tries,
+    and the waits between them. A longer `Retry-After` than `longest_wait` is reported, not obeyed."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    answer: float = 120.0
+    tries: int = 5
+    first_wait: float = 0.5
+    longest_wait: float = 60.0
+
+
+def default_patience() -> Patience:
+    """`Patience`, as `UNSAFE_VIDEO_HUB_TIMEOUT` (seconds) and `UNSAFE_VIDEO_HUB_TRIES` set it. `InputError` for no number."""
+    changes: dict[str, Any] = {}
+    try:
+        if timeout := os.environ.get("UNSAFE_VIDEO_HUB_TIMEOUT"):
+            changes["connect"] = changes["read"] = float(timeout)
+        if tries := os.environ.get("UNSAFE_VIDEO_HUB_TRIES"):
+            changes["tries"] = int(tries)
+    except ValueError:
+        changes["tries"] = 0
+    if not (changes.get("tries", 1) >= 1 and 0 < changes.get("read", 1) < math.inf):
+        raise InputError("UNSAFE_VIDEO_HUB_TIMEOUT must be seconds above 0, UNSAFE_VIDEO_HUB_TRIES a count above 0.")
+    return Patience(**changes)
+
+
+class Broken(Exception):
+    """A try failed in a way that another try may mend. Never leaves this package's `hub`."""
+
+    def __init__(self, reason: str, *, wait: float | None = None, limited: bool = False, offline: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.wait, self.limited, self.offline = reason, wait, limited, offline
+
+
+class Client:
+    """One account at one Hub. `token`: None takes the one of the environment or the login file, False none at all."""
+
+    def __init__(self, *, token: str | bool | None = None, patience: Patience | None = None) -> None:
+        found = token if isinstance(token, str) else (None if token is False else get_token())
+        self._auth = Bearer(found.strip()) if found and found.strip() else None
+        self.endpoint = constants.ENDPOINT
+        self.patience = patience or default_patience()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.endpoint}, {'with' if self._auth else 'without'} a token>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A Client holds a token and is not pickled; make a new one.")
+
+    @property
+    def has_token(self) -> bool:
+        """Whether requests carry a token."""
+        return self._auth is not None
+
+    @property
+    def token_usable(self) -> bool:
+        """False for a token that can't stand in a request (spaces or letters outside ASCII inside)."""
+        return self._auth is None or self._auth.usable
+
+    def page(self, repo_id: str) -> str:
+        """Web page of a dataset repository."""
+        return f"{self.endpoint}/datasets/{repo_id}"
+
+    def url(self, *parts: str) -> str:
+        """A URL of the Hub; each part is quoted, its slashes kept."""
+        return "/".join([self.endpoint, *(quote(part, safe="/") for part in parts)])
+
+    def is_hub(self, url: str) -> bool:
+        """Whether a URL is of the Hub's own origin. The token goes nowhere else."""
+        return _origin(url) == _origin(self.endpoint)
+
+    def patiently(self, what: str, attempt: Callable[[int], T]) -> T:
+        """Call `attempt(number)` until it does not raise `Broken`, at most `tries` times.
+
+        Raises `RateLimited` or `HubUnavailable` with the last reason; `OfflineError` where there is no network.
+        """
+        last = Broken("no try was made")
+        for number in range(self.patience.tries):
+            try:
+                return attempt(number)
+            except Broken as broken:
+                last = broken
+            wait = self.patience.first_wait * 2**number if last.wait is None else last.wait
+            wait = max(wait, self.patience.first_wait) if last.limited else wait
+            if wait > self.patience.longest_wait:
+                break
+            if number + 1 < self.patience.tries:
+                time.sleep(wait)
+        if last.limited:
+            when = "later" if last.wait is None else f"in {duration(last.wait)}"
+            raise RateLimited(
+                f"The Hub limits the rate of requests ({what}). Try again {when}; a logged-in account is limited less.",
+                last.wait,
+            )
+        if last.offline:
+            raise OfflineError(f"There is no network: {last.reason}. Connect, or use what is complete here.")
+        raise HubUnavailable(f"The Hub could not serve {what}: {last.reason}. Try again; what is complete is kept.")
+
+    @contextmanager
+    def stream(self, url: str, *, headers: Mapping[str, str] | None = None) -> Iterator[httpx2.Response]:
+        """A GET without redirects; the token goes to the Hub's own origin only. Network faults become `Broken`."""
+        sent = {"user-agent": "unsafe-video-dataset", "accept-encoding": "identity", **(headers or {})}
+        auth = self._auth if self.is_hub(url) else None
+        timeout = httpx2.Timeout(self.patience.read, connect=self.patience.connect)
+        try:
+            with (
+                quiet_logs(),
+                get_session().stream("GET", url, headers=sent, auth=auth, timeout=timeout, follow_redirects=False) as response,
+            ):
+                yield response
+                return
+        except UnsafeVideoError:
+            raise  # some of ours are OSErrors too
+        except OfflineModeIsEnabled:
+            failure: Exception = OfflineError("The network is switched off (HF_HUB_OFFLINE). Unset it, or use what is here.")
+        except httpx2.TimeoutException as error:
+            failure = Broken(f"no answer within {self.patience.read:g} s ({type(error).__name__})")
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ConnectionError, TimeoutError) as error:
+            reason = f"the connection failed ({type(error).__name__}: {clean(error)})"
+            failure = Broken(reason, offline=_no_network(error))
+        raise failure  # here, so that it carries no foreign exception along
+
+    def answer(self, response: httpx2.Response) -> Answer:
+        """Read a small answer (JSON or an error) whole. Raises `HubUnavailable` for an endless one, `Broken` for a slow one."""
+        began, body = time.monotonic(), bytearray()
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > _LONGEST_ANSWER:
+                raise HubUnavailable(
+                    f"An answer of the Hub is longer than {_LONGEST_ANSWER >> 20} MB. Do not use it; try again."
+                )
+            if time.monotonic() - began > self.patience.answer:
+                raise Broken(f"an answer took longer than {self.patience.answer:g} s")
+        hide = self._auth.hide if self._auth else bytes
+        headers = {name: hide(value.encode()).decode() for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, hide(bytes(body)))
+
+    def get(self, url: str) -> Answer:
+        """A small answer, whole. Server faults and rate limits are tried again."""
+
+        def attempt(number: int) -> Answer:
+            with self.stream(url) as response:
+                answer = self.answer(response)
+            raise_if_broken(answer)
+            return answer
+
+        return self.patiently(clean(urlsplit(url).path), attempt)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, headers (lower-case names) and body of a response."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+
+    def json(self) -> Any:
+        """The body as JSON; raises `HubUnavailable` if it is not, which is what a captive portal looks like."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            kind = f"status {self.status}, {self.headers.get('content-type', 'no content type')}"
+        raise HubUnavailable(f"Something between here and the Hub answered instead of it ({kind}). {_PORTAL}")
+
+    @property
+    def web_page(self) -> bool:
+        """Whether it looks like a page for people, which the Hub's API never sends."""
+        return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
+
+    @property
+    def error_code(self) -> str:
+        """The Hub's `X-Error-Code`."""
+        return self.headers.get("x-error-code", "")
+
+    @property
+    def message(self) -> str:
+        """The server's own words, cleaned and short: one printable line."""
+        text = self.headers.get("x-error-message", "")
+        if not text and "json" in self.headers.get("content-type", ""):
+            try:
+                text = str(json.loads(self.body).get("error", ""))
+            except (ValueError, AttributeError, RecursionError):
+                text = ""
+        return "".join(letter if letter.isprintable() else " " for letter in clean(text))[:500]
+
+
+def raise_if_broken(answer: Answer) -> None:
+    """Raise `Broken` for an answer that another try may mend: 429 and 5xx."""
+    if answer.status == 429:
+        raise Broken("it limits the rate (429)", wait=_retry_after(answer.headers), limited=True)
+    if answer.status in (408, 500, 502, 503, 504):
+        raise Broken(f"it answers {answer.status}", wait=_retry_after(answer.headers))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        match = re.search(r"\bt=(\d{1,9})\b", headers.get("ratelimit", ""))
+        return float(match[1]) if match else None
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
+        return float(text)
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `40 seconds`, `24 hours`."""
+    if seconds < 120:
+        return f"{math.ceil(seconds)} seconds"
+    return f"{math.ceil(seconds / 60)} minutes" if seconds < 7200 else f"{math.ceil(seconds / 3600)} hours"
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _no_network(error: BaseException) -> bool:
+    """Whether a failure is this machine's: no route, or no name server."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror) or (isinstance(cause, OSError) and cause.errno in _NO_NETWORK):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def redirect_target(url: str, headers: Mapping[str, str]) -> str:
+    """Where a redirect leads. Raises `Broken` for none, or for a scheme that is not http(s)."""
+    try:
+        target = urljoin(url, headers.get("location", ""))
+        scheme = urlsplit(target).scheme
+    except ValueError:
+        target = scheme = ""
+    if target == url or scheme not in ("http", "https"):
+        raise Broken("it sends a redirect that leads nowhere")
+    if urlsplit(url).scheme == "https" and scheme != "https":
+        raise Broken("it sends a redirect from https to http")
+    return target

@@ -1,0 +1,194 @@
+"""Download what a config of a release needs, of exactly one commit, verified; or open what is already here."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from pathlib import Path
+
+from huggingface_hub import constants
+from tqdm import tqdm
+
+from ..errors import AccessError, HubUnavailable, OfflineError, TermsNotAccepted, one_of
+from ..taxonomy import CONFIGS, SPLITS
+from .access import check_access, check_repo_id
+from .client import Client
+from .fetch import fetch, partial_name
+from .listing import RemoteFile, check_revision, list_files, load_listing, resolve, save_listing
+from .plan import Plan, check_manifest, is_good, make_plan
+from .store import Store, disk_errors, size_text
+from .terms import log_access, require_terms, terms_text
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def download(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    config: str = "unsafe",
+    split: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    allow_cached: bool = False,
+    accept_terms: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Bring what `config` (and `split`) of a release repository needs to this machine; returns the folder of its commit.
+
+    `revision` (branch, tag or commit; None: `main`) is resolved to a commit first, and only files of that commit are used.
+    Every file, also one that was here, is checked against the Hub's hash and the manifest. `config="all"` takes every file.
+    With `local_files_only` or HF_HUB_OFFLINE nothing is asked of the network. Access that was revoked closes what is here
+    too, unless `allow_cached`, which warns; it also opens what is complete here while the Hub can't be reached.
+
+    Raises the kinds of `AccessError`, `OfflineError`, `HubUnavailable`, `RevisionError`, `IntegrityError`, `StorageError`.
+    """
+    store = Store(check_repo_id(repo_id), cache_dir)
+    _check_options(revision, config, split)
+    if local_files_only or constants.is_offline_mode():
+        return _open_offline(store, revision, config, split, allow_cached=allow_cached)
+    try:
+        return _open_online(store, revision, config, split, Client(token=token), accept_terms=accept_terms, progress=progress)
+    except TermsNotAccepted:
+        raise
+    except (AccessError, HubUnavailable, OfflineError) as error:
+        here = (store.folder / "commits").is_dir()
+        denied = isinstance(error, AccessError)
+        if here and denied:
+            store.update(access={"granted": False, "denied": type(error).__name__})
+        if here and allow_cached:
+            return _open_offline(store, revision, config, split, allow_cached=True, why=str(error))
+        if here:
+            error.args = (f"{error} {_HINTS[denied].format(repo_id=repo_id)}", *error.args[1:])
+        raise
+
+
+_HINTS = {
+    True: "The copy on this machine is not opened either: `unsafe-video purge {repo_id}` removes it, allow_cached=True opens "
+    "it all the same.",
+    False: "What is complete on this machine opens with local_files_only=True.",
+}
+
+
+def plan_download(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    config: str = "unsafe",
+    split: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Plan:
+    """What `download` would fetch: sizes first, and `StorageError` if the disk has no room. Fetches and writes no file."""
+    store = Store(check_repo_id(repo_id), cache_dir)
+    _check_options(revision, config, split)
+    client = Client(token=token)
+    check_access(repo_id, client).raise_for_denial()
+    commit = resolve(client, repo_id, revision).sha
+    with disk_errors(store.folder):
+        plan = make_plan(store, commit, config, split, list_files(client, repo_id, commit))
+        store.need_room(plan.bytes_to_fetch)
+    return plan
+
+
+def _check_options(revision: str | None, config: str, split: str | None) -> None:
+    check_revision(revision)
+    one_of(config, (*CONFIGS, "all"), "config")
+    if split is not None:
+        one_of(split, SPLITS, "split")
+
+
+def _open_online(
+    store: Store, revision: str | None, config: str, split: str | None, client: Client, *, accept_terms: bool, progress: bool
+) -> Path:
+    status = check_access(store.repo_id, client)
+    status.raise_for_denial()
+    commit = resolve(client, store.repo_id, revision)
+    terms = require_terms(store, terms_text(store.repo_id, commit.gate_text), accept=accept_terms) if commit.gated else None
+    with store.locked():
+        store.update(
+            revisions={revision or "main": commit.sha}, access={"granted": True, "denied": None, "account": status.account}
+        )
+        listing = list_files(client, store.repo_id, commit.sha)
+        save_listing(store.listing(commit.sha), listing)
+        plan = make_plan(store, commit.sha, config, split, listing)
+        _carry_out(client, store, plan, progress=progress)
+        check_manifest(plan, complete=True)
+    with disk_errors(store.root):
+        log_access(store, account=status.account, commit=commit.sha, config=config, terms=terms, how="online")
+    return plan.folder
+
+
+def _carry_out(client: Client, store: Store, plan: Plan, *, progress: bool) -> None:
+    """Fetch what is missing. The manifest comes first, and must agree with the listing before anything large is fetched."""
+    started = {file: store.partial / partial_name(file) for file in plan.fetch}
+    store.need_room(plan.bytes_to_fetch - sum(path.stat().st_size for path in started.values() if path.is_file()))
+    title = f"{plan.repo_id}@{plan.commit[:8]}"
+    checked = False
+    with tqdm(total=plan.bytes_to_fetch, desc=title, unit="B", unit_scale=True, disable=not progress or not plan.fetch) as bar:
+        for file, partial in started.items():
+            if not checked and file.path != "manifest.json":
+                check_manifest(plan, complete=False)
+                checked = True
+            target = plan.folder / file.path
+            if _copy_from_another_commit(store, file, target):
+                bar.update(file.size)
+            else:
+                fetch(client, plan.repo_id, plan.commit, file, target, partial, bar)
+
+
+def _copy_from_another_commit(store: Store, file: RemoteFile, target: Path) -> bool:
+    """Link the same file of another commit that is here, if its bytes are right."""
+    for commit in sorted((store.folder / "commits").iterdir()):
+        other = commit / file.path
+        if other != target and is_good(other, file):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                os.link(other, target)
+            except OSError:
+                return False  # a disk without hard links: fetch it
+            return True
+    return False
+
+
+def _open_offline(
+    store: Store, revision: str | None, config: str, split: str | None, *, allow_cached: bool, why: str = ""
+) -> Path:
+    """What is here of exactly this revision, complete and checked; else `OfflineError` that says what is missing."""
+    state = store.state()
+    name = revision or "main"
+    access, revisions = state.get("access", {}), state.get("revisions", {})
+    if access.get("granted") is False and not allow_cached:
+        raise AccessError(
+            f"The Hub last denied access to {store.repo_id} ({access.get('denied')}), so its copy here is not opened. When you "
+            f"have access: unsafe-video download {store.repo_id}. allow_cached=True opens it all the same."
+        )
+    commit = name if _COMMIT.fullmatch(name) else revisions.get(name)
+    known = ", ".join(f"{key} ({str(sha)[:12]})" for key, sha in sorted(revisions.items())) or "none"
+    go_online = f"Go online once: unsafe-video download {store.repo_id}" + (f" --revision {revision}" if revision else "")
+    if commit is None or not _COMMIT.fullmatch(str(commit)):
+        raise OfflineError(f"Revision {name!r} of {store.repo_id} is not on this machine (here: {known}). {go_online}")
+    listing = load_listing(store.listing(commit))
+    if listing is None:
+        raise OfflineError(f"Commit {commit[:12]} of {store.repo_id} is not on this machine (here: {known}). {go_online}")
+    with disk_errors(store.folder):
+        plan = make_plan(store, commit, config, split, listing)
+        if plan.fetch:
+            listed = ", ".join(file.path for file in plan.fetch[:5]) + (" …" if len(plan.fetch) > 5 else "")
+            raise OfflineError(
+                f"{len(plan.fetch)} files ({size_text(plan.bytes_to_fetch)}) of {store.repo_id} at {commit[:12]} are missing "
+                f"or damaged here: {listed}. {go_online} --config {config}"
+            )
+        check_manifest(plan, complete=True)
+        if why or access.get("granted") is False:
+            warnings.warn(
+                f"Opening the copy of {store.repo_id} at {commit[:12]} that is on this machine, although: "
+                f"{why or access.get('denied')}",
+                stacklevel=3,
+            )
+        how = "cached" if allow_cached else "offline"
+        log_access(store, account=access.get("account"), commit=commit, config=config, terms=None, how=how)
+    return plan.folder

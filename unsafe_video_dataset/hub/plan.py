@@ -1,0 +1,135 @@
+"""What a config of a release needs of a commit, what of that is here and right, and whether the manifest agrees."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import IntegrityError
+from ..taxonomy import SPLITS
+from .listing import RemoteFile
+from .store import Store
+
+_ALWAYS = ("manifest.json", "tombstones.parquet")
+_FOLDERS = {
+    "metadata": ("metadata",),
+    "annotations": ("metadata", "annotations"),
+    "unsafe": ("metadata", "unsafe"),
+    "reviewed": ("metadata", "unsafe", "not_unsafe"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a download would do: files to fetch and files already here and right, in bytes."""
+
+    repo_id: str
+    commit: str
+    folder: Path
+    config: str
+    split: str | None
+    fetch: tuple[RemoteFile, ...]
+    here: tuple[RemoteFile, ...]
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        """Bytes that are not here yet."""
+        return sum(file.size for file in self.fetch)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        files = [{"path": file.path, "bytes": file.size, "here": file in self.here} for file in (*self.here, *self.fetch)]
+        return {
+            "repo_id": self.repo_id,
+            "commit": self.commit,
+            "folder": str(self.folder),
+            "config": self.config,
+            "split": self.split,
+            "bytes_to_fetch": self.bytes_to_fetch,
+            "files": sorted(files, key=lambda file: str(file["path"])),
+        }
+
+
+def is_wanted(path: str, config: str, split: str | None) -> bool:
+    """Whether a config (and split) needs a file. `all` needs every file but git's own."""
+    if config == "all":
+        return not path.startswith(".git")
+    splits = SPLITS if split is None else (split,)
+    starts = tuple(f"data/{folder}/{name}{end}" for folder in _FOLDERS[config] for name in splits for end in ("-", "."))
+    metadata = tuple(f"data/metadata/{name}." for name in SPLITS)  # a video is found through the metadata of all splits
+    return path in _ALWAYS or path.startswith(starts + metadata)
+
+
+def make_plan(store: Store, commit: str, config: str, split: str | None, listing: Sequence[RemoteFile]) -> Plan:
+    """Compare what is wanted with what is here; every file here is read and hashed. The manifest comes first.
+
+    Raises `IntegrityError` if the commit is not a release.
+    """
+    if config != "all" and not any(file.path == "manifest.json" for file in listing):
+        raise IntegrityError(
+            f"{store.repo_id} at {commit[:12]} is not a release (no manifest.json). If it holds raw upstream files, build a "
+            f"release: unsafe-video-build upstream {store.repo_id} OUT"
+        )
+    here: list[RemoteFile] = []
+    missing: list[RemoteFile] = []
+    for file in sorted(listing, key=lambda file: (file.path not in _ALWAYS, file.path)):
+        if is_wanted(file.path, config, split):
+            (here if is_good(store.commit(commit) / file.path, file) else missing).append(file)
+    return Plan(store.repo_id, commit, store.commit(commit), config, split, tuple(missing), tuple(here))
+
+
+def is_good(path: Path, file: RemoteFile) -> bool:
+    """Whether a regular file is there, byte for byte what the Hub lists."""
+    return path.is_file() and not path.is_symlink() and file.mismatch(path) is None
+
+
+def check_manifest(plan: Plan, *, complete: bool) -> None:
+    """The release's own manifest must agree with the Hub's listing: the same files, sizes and hashes.
+
+    With `complete`, files that the Hub lists without a sha256 are read and compared too. Raises `IntegrityError`.
+    """
+    path = plan.folder / "manifest.json"
+    files = (*plan.fetch, *plan.here)
+    if not any(file.path == "manifest.json" for file in files):
+        return  # only with config="all": raw files, not a release
+    entries = _read_manifest(plan, path)
+    tail = f"of {plan.repo_id} at {plan.commit[:12]}"
+    listed = {file.path for file in files}
+    gone = [name for name in entries if is_wanted(name, plan.config, plan.split) and name not in listed]
+    if gone:
+        raise IntegrityError(
+            f"The manifest {tail} names {_some(gone)}, which the Hub does not list. Do not use it; tell the owner."
+        )
+    for file in files:
+        entry = entries.get(file.path)
+        if entry is None:
+            if file.path.startswith("data/") or file.path == "tombstones.parquet":
+                raise IntegrityError(f"{file.path} {tail} is not in its manifest. Do not use it; tell the owner.")
+            continue
+        sha256 = file.sha256
+        if sha256 is None and complete:
+            sha256 = hashlib.sha256((plan.folder / file.path).read_bytes()).hexdigest()
+        if entry["bytes"] != file.size or (sha256 and entry["sha256"] != sha256):
+            raise IntegrityError(f"{file.path} {tail} differs from its manifest. Do not use it; tell the owner.")
+
+
+def _read_manifest(plan: Plan, path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        found = json.loads(path.read_bytes())["files"]
+        entries = {str(entry["path"]): {"bytes": entry["bytes"], "sha256": entry["sha256"]} for entry in found}
+        if len(entries) == len(found):
+            return entries
+        reason = "it names a file twice"
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = type(error).__name__
+    raise IntegrityError(f"The manifest of {plan.repo_id} at {plan.commit[:12]} can't be read ({reason}). Tell the owner.")
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first five of some names."""
+    names = sorted(names)
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")

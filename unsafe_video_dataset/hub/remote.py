@@ -1,0 +1,296 @@
+"""Read a release's data files over ranges, without downloading them, and hand out nothing that is not proved.
+
+The manifest, tombstones and metadata are small: they are downloaded and verified against the Hub's hashes. They say which
+rows each data file holds, in which order, and each video's sha256. What comes over ranges must be exactly that; what is not
+is fetched once more, and then refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from huggingface_hub import constants
+
+from .. import integrity
+from ..errors import (
+    AccessError,
+    ChecksumError,
+    FilterError,
+    InputError,
+    IntegrityError,
+    TombstonedError,
+    UnsafeVideoError,
+)
+from ..release import Release
+from ..taxonomy import SPLITS
+from .client import Client
+from .download import download
+from .listing import RemoteFile, load_listing
+from .ranges import Pieces, RangeFile
+from .store import Store
+
+_TAIL = 1 << 16  # the first guess at a footer
+_LONGEST_FOOTER = 1 << 26
+_GAP = 1 << 16  # columns that lie nearer come in one request
+_KEEP = 1 << 26  # a row group is kept for the next video of it, if it is not larger
+# Tokens given as an argument, by Hub and repository: in this process's memory, never in a pickle.
+_TOKENS: dict[tuple[str, str], str | bool] = {}
+
+
+class RemoteRelease(Release):
+    """A release on the Hub whose data files are read over ranges. Everything else is as in `Release`.
+
+    It pickles without its token: a process that is started anew (`spawn`) finds one in HF_TOKEN or the login file.
+    """
+
+    repo_id: str
+    commit: str
+    endpoint: str
+    remote_files: dict[str, RemoteFile]
+    token_given: bool
+
+    @classmethod
+    def open_remote(
+        cls,
+        repo_id: str,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        accept_terms: bool = False,
+        progress: bool = False,
+    ) -> RemoteRelease:
+        """Download and verify manifest, tombstones and metadata of the revision; read the rest when it is asked for.
+
+        Raises the errors of `download`, and `IntegrityError` if the Hub lists other data files than the manifest.
+        """
+        how: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "accept_terms": accept_terms, "progress": progress}
+        folder = download(repo_id, revision=revision, config="metadata", **how)
+        local = Release.open(folder)
+        release = cls(local.path, local.manifest, local.manifest_sha256)
+        listing = load_listing(Store(repo_id, cache_dir).listing(folder.name)) or []
+        release.repo_id, release.commit, release.endpoint = repo_id, folder.name, constants.ENDPOINT
+        release.remote_files = {file.path: file for file in listing}
+        release.token_given = token is not None
+        if token is None:
+            _TOKENS.pop((release.endpoint, repo_id), None)
+        else:
+            _TOKENS[release.endpoint, repo_id] = token
+        for entry in release.manifest["files"]:
+            remote = release.remote_files.get(entry["path"])
+            if remote is None or remote.size != entry["bytes"] or (remote.sha256 and remote.sha256 != entry["sha256"]):
+                raise IntegrityError(f"{entry['path']} of {repo_id} differs from its manifest. Do not use it; tell the owner.")
+        return release
+
+    def __repr__(self) -> str:
+        return f"<RemoteRelease {self.name} {self.version}: {self.repo_id} at {self.commit[:12]}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        mine = ("repo_id", "commit", "endpoint", "remote_files", "token_given")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in mine}}
+
+    def verify(self, *, decode: bool = False) -> integrity.VerifyReport:
+        """A stream can't be verified as a whole: raises `InputError`."""
+        raise InputError(
+            f"{self.repo_id} is read as a stream; to check all of it: unsafe-video verify {self.repo_id} "
+            f"--revision {self.commit}"
+        )
+
+    def video_bytes(self, video_id: str) -> bytes:
+        """The MP4 file of a video, its sha256 checked against the verified metadata. Reads one row group."""
+        if video_id in self.tombstones:
+            raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
+        path, group = self._place(video_id)
+        rows = self._kept(path, group)
+        found = pc.index(rows["video_id"], video_id).as_py()
+        return bytes(rows["video"][found]["bytes"].as_py())
+
+    def footer(self, path: Path) -> pq.FileMetaData:
+        """The footer of a data file: its row groups must hold the rows that the manifest says. Kept for the next call."""
+        if path not in self._footers:
+            self._footers[path] = self._twice(path, lambda: self._read_footer(path))
+        return self._footers[path]
+
+    def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of one row group, over as few ranges as they need. Each row and video is proved by the metadata.
+
+        Raises `IntegrityError` or `ChecksumError` for what differs from it twice.
+        """
+        return self._twice(path, lambda: self._read_group(path, group, list(columns)))
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _file(self, name: str) -> Path:
+        local = self.path / name
+        return super()._file(name) if local.exists() or name not in self.remote_files else local.resolve()
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.path.resolve()).as_posix()
+
+    def _twice(self, path: Path, read: Any) -> Any:
+        """Read; once more, with a new footer, if what came is wrong. Errors of the network are not tried again here."""
+        try:
+            with self._typed(path):
+                return read()
+        except IntegrityError:
+            self._footers.pop(path, None)
+        with self._typed(path):
+            return read()
+
+    @contextmanager
+    def _typed(self, path: Path) -> Iterator[None]:
+        place = f"{self._name(path)} of {self.repo_id}"
+        try:
+            yield
+        except AccessError as error:
+            if self.token_given and (self.endpoint, self.repo_id) not in _TOKENS:
+                hint = (
+                    "This process was started anew, and a token given as token= stays in its process: set HF_TOKEN or log in."
+                )
+                raise type(error)(f"{error} {hint}") from None
+            raise
+        except UnsafeVideoError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise IntegrityError(
+                f"{place} can't be read over ranges ({reason}). Download it: load it with no streaming."
+            ) from error
+
+    def _ranges(self, path: Path) -> RangeFile:
+        if path not in self._opened:
+            client = Client(token=_TOKENS.get((self.endpoint, self.repo_id)))
+            self._opened[path] = RangeFile(client, self.repo_id, self.commit, self.remote_files[self._name(path)])
+        return self._opened[path]
+
+    def _read_footer(self, path: Path) -> pq.FileMetaData:
+        file = self._ranges(path)
+        tail = file.read(max(file.size - _TAIL, 0), file.size)
+        length = int.from_bytes(tail[-8:-4], "little") + 8
+        if tail[-4:] != b"PAR1" or not 8 < length <= min(file.size, _LONGEST_FOOTER):
+            raise IntegrityError(f"{self._name(path)} of {self.repo_id} does not end as a Parquet file does. Tell the owner.")
+        if length > len(tail):
+            tail = file.read(file.size - length, file.size - len(tail)) + tail
+        footer = pq.read_metadata(pa.BufferReader(tail))
+        rows = sum(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
+        if not rows == footer.num_rows == self._slices[path][1]:
+            raise IntegrityError(f"{self._name(path)} of {self.repo_id} holds {rows} rows, not {self._slices[path][1]}.")
+        return footer
+
+    def _read_group(self, path: Path, group: int, columns: list[str]) -> pa.Table:
+        footer, file = self.footer(path), self._ranges(path)
+        needed = list(dict.fromkeys(["video_id", *columns]))
+        pieces = {start: file.read(start, end) for start, end in _spans(footer.row_group(group), needed)}
+        source = pa.PythonFile(Pieces(file.size, pieces), mode="r")
+        parquet = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)
+        rows = parquet.read_row_group(group, columns=needed, use_threads=False).replace_schema_metadata(None)
+        self._prove(path, group, rows, needed)
+        return rows.select(columns)
+
+    def _prove(self, path: Path, group: int, rows: pa.Table, columns: list[str]) -> None:
+        footer, (table, (first, _)) = self.footer(path), (self._expected[path.parent.name, _split(path)], self._slices[path])
+        first += sum(footer.row_group(number).num_rows for number in range(group))
+        expected = table.slice(first, footer.row_group(group).num_rows)
+        place = f"row group {group} of {self._name(path)} of {self.repo_id}"
+        plain = [name for name in columns if name != "video"]
+        if rows.column_names != columns or not _same(rows.select(plain), expected.select(plain)):
+            raise IntegrityError(f"{place} does not hold the rows of its metadata. Do not use it; tell the owner.")
+        if "video" in columns:
+            for video_id, sha256, video in zip(expected["video_id"], expected["sha256"], rows["video"], strict=True):
+                data = video["bytes"].as_buffer() if video.is_valid else None
+                if data is None or hashlib.sha256(data).hexdigest() != sha256.as_py():
+                    raise ChecksumError(f"Video {video_id} in {place} has other bytes than recorded. Tell the owner.")
+
+    def _kept(self, path: Path, group: int) -> pa.Table:
+        """The videos of a row group; those of the last one are kept, so that reading in order fetches each once."""
+        key, rows = self.__dict__.get("_last", (None, None))
+        if key != (path, group):
+            self.__dict__.pop("_last", None)
+            rows = self.read_group(path, group, ["video_id", "video"])
+            if rows.nbytes <= _KEEP:
+                self.__dict__["_last"] = ((path, group), rows)
+        return rows
+
+    def _place(self, video_id: str) -> tuple[Path, int]:
+        for path, (first, count) in self._slices.items():
+            ids = self._expected[path.parent.name, _split(path)]["video_id"].slice(first, count)
+            row = pc.index(ids, pa.scalar(video_id, pa.string())).as_py() if isinstance(video_id, str) else -1
+            if row >= 0:
+                footer = self.footer(path)
+                for group in range(footer.num_row_groups):
+                    row -= footer.row_group(group).num_rows
+                    if row < 0:
+                        return path, group
+        raise FilterError(f"Release {self.name} has no video {video_id!r}. `Release.metadata()` lists its video_ids.")
+
+    @cached_property
+    def _expected(self) -> dict[tuple[str, str], pa.Table]:
+        """By folder and split: the verified metadata of the rows that its data files must hold, in their order."""
+        tables = {}
+        for split in SPLITS:
+            table = pq.read_table(self._file(f"data/metadata/{split}.parquet"), page_checksum_verification=True)
+            table = table.replace_schema_metadata(None).sort_by("video_id")
+            for folder, unsafe in (("unsafe", True), ("not_unsafe", False)):
+                tables[folder, split] = table.filter(pc.equal(table["is_unsafe"], unsafe)).combine_chunks()
+        return tables
+
+    @cached_property
+    def _slices(self) -> dict[Path, tuple[int, int]]:
+        """By data file: the first of its rows in `_expected`, and how many they are."""
+        rows = {entry["path"]: entry["rows"] for entry in self.manifest["files"]}
+        slices = {}
+        for split in SPLITS:
+            ends: dict[str, int] = {}
+            for path in self.data_files("reviewed", split):
+                first, count = ends.get(path.parent.name, 0), rows[self._name(path)] or 0
+                slices[path] = (first, count)
+                ends[path.parent.name] = first + count
+            for folder in ("unsafe", "not_unsafe"):
+                if ends.get(folder, 0) != self._expected[folder, split].num_rows:
+                    raise IntegrityError(
+                        f"The manifest of {self.repo_id} counts {ends.get(folder, 0)} rows in data/{folder}/{split}, its "
+                        f"metadata {self._expected[folder, split].num_rows}. Do not use it; tell the owner."
+                    )
+        return slices
+
+    @cached_property
+    def _opened(self) -> dict[Path, RangeFile]:
+        return {}
+
+
+def _split(path: Path) -> str:
+    return path.name.split("-")[0]
+
+
+def _same(rows: pa.Table, expected: pa.Table) -> bool:
+    """Equal values, column by column; how they are cut into chunks does not matter."""
+    return rows.num_rows == expected.num_rows and all(
+        rows[name].type == expected[name].type and rows[name].combine_chunks().equals(expected[name].combine_chunks())
+        for name in rows.column_names
+    )
+
+
+def _spans(row_group: Any, columns: Sequence[str]) -> list[tuple[int, int]]:
+    """The ranges of the file that hold these columns of a row group; neighbours are joined."""
+    spans = []
+    for number in range(row_group.num_columns):
+        column = row_group.column(number)
+        if column.path_in_schema.split(".")[0] in columns and column.num_values:
+            start = min(offset for offset in (column.dictionary_page_offset, column.data_page_offset) if offset is not None)
+            spans.append((start, start + column.total_compressed_size))
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if joined and start - joined[-1][1] <= _GAP:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
