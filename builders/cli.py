@@ -13,6 +13,8 @@ from unsafe_video_dataset.errors import InputError
 from unsafe_video_dataset.taxonomy import CATEGORIES
 from unsafe_video_dataset.votes import Tie
 
+from .cli_publish import add_publish
+
 _EXIT_CODES = "Exit codes: 0 done, 1 the release is not sound, 2 the input or a flag can't be used (nothing was written)."
 
 
@@ -23,11 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_upstream(commands)
     _add_sample(commands)
     _add_check(commands)
+    add_publish(commands)
     arguments = parser.parse_args(argv)
     return run(arguments.call, arguments)
 
 
 def _add_upstream(commands: Any) -> None:
+    from .fetch_raw import add_source
+
     example = "unsafe-video-build upstream RAW OUT --generator animatediff --categories " + ",".join(
         f"{n}={name}" for n, name in enumerate(CATEGORIES, 1)
     )
@@ -37,7 +42,9 @@ def _add_upstream(commands: Any) -> None:
         description="Turn the upstream layout (<index>.mp4, a prompt file, the ragged label CSV) into a release.",
         **epilog(example),
     )
-    parser.add_argument("raw", type=Path, metavar="RAW", help="folder with <index>.mp4, a prompt file and the label CSV")
+    parser.add_argument(
+        "raw", type=Path, metavar="RAW", help="folder with <index>.mp4, a prompt file and the label CSV; or org/repo on the Hub"
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new release")
     parser.add_argument("--categories", help="which column is which category; without it, by the published counts")
     parser.add_argument("--generator", help="model that made the videos (default: magictime where the published counts fit)")
@@ -57,14 +64,18 @@ def _add_upstream(commands: Any) -> None:
     parser.add_argument("--name", default="unsafe-video", help="name of the release (default: unsafe-video)")
     parser.add_argument("--release-version", default="1.0")
     parser.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
+    add_source(parser)
     add_json(parser)
     parser.set_defaults(call=_upstream)
 
 
 def _upstream(arguments: argparse.Namespace) -> int:
+    from .fetch_raw import open_raw
     from .upstream import UpstreamSettings, build_upstream
 
+    raw, source = open_raw(arguments)
     settings = UpstreamSettings(
+        source=source,
         categories=arguments.categories,
         generator=arguments.generator,
         generation=_generation(arguments.generation),
@@ -79,7 +90,7 @@ def _upstream(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         release_version=arguments.release_version,
     )
-    report = build_upstream(arguments.raw, arguments.out, settings, overwrite=arguments.overwrite)
+    report = build_upstream(raw, arguments.out, settings, overwrite=arguments.overwrite)
     if arguments.json:
         print_json(report.to_dict())
         return 0

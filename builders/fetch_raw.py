@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unsafe_video_dataset.cli_hub import ask_terms, is_repo_id, refuse_token
+from unsafe_video_dataset.cli_hub import ask_terms, refuse_token
 from unsafe_video_dataset.errors import InputError
 from unsafe_video_dataset.hub import download
+from unsafe_video_dataset.release import is_repo_id
 
 
 def fetch_raw(

@@ -34,6 +34,7 @@ class UpstreamSettings:
     split_seed: int = 0
     name: str = "unsafe-video"
     release_version: str = "1.0"
+    source: Mapping[str, str] | None = None  # repository and commit, where the raw folder came from the Hub
 
     def faults(self) -> list[Fault]:
         """What does not fit the schemas of the records and the manifest that these settings go into."""
@@ -65,4 +66,5 @@ class UpstreamSettings:
             "tie": self.tie,
             "split_fractions": list(self.fractions),
             "split_seed": self.split_seed,
+            **({"source": dict(self.source)} if self.source else {}),
         }

@@ -316,9 +316,7 @@ def test_every_video_of_every_split_is_found(small: Path) -> None:
         assert hashlib.sha256(release.video_bytes(row["video_id"])).hexdigest() == row["sha256"]
 
 
-@pytest.mark.parametrize(
-    "video_id", ["", "0" * 16, "f" * 16, "0" * 17, "é" * 16, "x\0", "../../etc", 7, None, b"0" * 16]
-)
+@pytest.mark.parametrize("video_id", ["", "0" * 16, "f" * 16, "0" * 17, "é" * 16, "x\0", "../../etc", 7, None, b"0" * 16])
 def test_an_unknown_id_is_a_filter_error(small: Path, video_id: Any) -> None:
     with pytest.raises(FilterError, match="video_id"):
         Release.open(small).video_bytes(video_id)

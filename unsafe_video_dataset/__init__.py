@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .errors import UnsafeVideoError as UnsafeVideoError
     from .evaluate import evaluate as evaluate
     from .hf import load_dataset as load_dataset
+    from .hub.access import AccessStatus as AccessStatus
+    from .hub.access import access as access
+    from .hub.download import download as download
+    from .hub.purge import purge as purge
     from .predictions import read_predictions as read_predictions
     from .predictions import write_predictions as write_predictions
     from .preview import contact_sheet as contact_sheet
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from .votes import aggregate as aggregate
 
 _HOMES = {
+    "AccessStatus": "hub",
     "AllFrames": "clips",
     "CenterClip": "clips",
     "RandomClip": "clips",
@@ -42,12 +47,15 @@ _HOMES = {
     "UnsafeVideoDataset": "torch",
     "UnsafeVideoError": "errors",
     "VideoHandle": "video",
+    "access": "hub",
     "aggregate": "votes",
     "collate": "torch",
     "contact_sheet": "preview",
+    "download": "hub",
     "evaluate": "evaluate",
     "load_dataset": "hf",
     "predict": "baseline",
+    "purge": "hub",
     "read_predictions": "predictions",
     "train": "baseline",
     "write_predictions": "predictions",

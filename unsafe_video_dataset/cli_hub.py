@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ._console import add_json, epilog, print_json, text_table
 from .errors import InputError, TermsNotAccepted
-from .release import Release
+from .release import Release, is_repo_id
 from .taxonomy import CONFIGS, SPLITS
 
 T = TypeVar("T")
@@ -50,11 +50,6 @@ def ask_terms(call: Callable[[bool], T], *, accepted: bool, quiet: bool) -> T:
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InputError("The terms were not accepted; nothing was downloaded.")
     return call(True)
-
-
-def is_repo_id(text: str) -> bool:
-    """Whether an argument names a repository, not a path. A folder that is there comes first."""
-    return text.count("/") == 1 and not text.startswith((".", "/", "~")) and not text.endswith("/") and not Path(text).exists()
 
 
 def _add_access(commands: Any) -> None:

@@ -19,14 +19,14 @@ from typing import Any, ClassVar, cast
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
 from datasets.features.features import register_feature
 
 from .errors import FilterError, UnsafeVideoError, one_of
 from .filters import checked_names
-from .parquet import check_videos, reading
+from .hub.purge import remember_copy
+from .parquet import check_videos
 from .records import SCHEMA_VERSION, arrow_schema, features
 from .release import SAMPLE, Release
 from .taxonomy import CONFIGS, SPLITS
@@ -129,37 +129,39 @@ class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         """The splits that have rows: `datasets` can't hold a split without any."""
-        files = {split: [str(path) for path in self.release.data_files(self.config.name, split)] for split in SPLITS}
         return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"files": paths})
-            for split, paths in files.items()
-            if self._has_rows(paths)
+            datasets.SplitGenerator(
+                name=split,
+                gen_kwargs={"files": [str(path) for path in self.release.data_files(self.config.name, split)]},
+            )
+            for split in SPLITS
+            if self._has_rows(split)
         ]
 
-    def _has_rows(self, files: Sequence[str]) -> bool:
-        for path in files:
-            with reading(Path(path)):
-                ids = self.release.keep(pq.read_table(path, columns=["video_id"], page_checksum_verification=True))["video_id"]
-            if len(ids) if self.ids is None else pc.any(pc.is_in(ids, value_set=self.ids)).as_py():
-                return True
-        return False
+    def _has_rows(self, split: str) -> bool:
+        if self.config.name == "annotations":
+            ids = self.release.annotations()
+            ids = ids.filter(pc.equal(ids["split"], split))["video_id"]
+        else:
+            unsafe_only: dict[str, Any] = {"is_unsafe": True} if self.config.name == "unsafe" else {}
+            try:
+                ids = self.release.metadata(split, columns=["video_id"], **unsafe_only)["video_id"]
+            except FilterError:  # no row at all
+                return False
+        return bool(len(ids) if self.ids is None else pc.any(pc.is_in(ids, value_set=self.ids)).as_py())
 
     def _generate_tables(self, files: list[str]) -> Iterator[tuple[Key, pa.Table]]:
         arrow = self.info.features.arrow_schema
         needed = {*self.columns, "video_id"} | ({"sha256"} if "video" in self.columns else set())
-        for number, path in enumerate(files):
-            with reading(Path(path)):
-                file = pq.ParquetFile(path, page_checksum_verification=True)
-            stored = [name for name in file.schema_arrow.names if name in needed]
-            for group in range(file.num_row_groups):
-                with reading(Path(path)):
-                    rows = self.release.keep(file.read_row_group(group, columns=stored))
-                    if self.ids is not None:
-                        rows = rows.filter(pc.is_in(rows["video_id"], value_set=self.ids))
-                    if "video" in self.columns:
-                        check_videos(rows, Path(path))
-                    chosen = rows.select(self.columns).cast(arrow)
-                yield Key(number, group), chosen
+        columns = [name for name in arrow_schema(_TABLES[self.config.name]).names if name in needed]
+        for number, path in enumerate(map(Path, files)):
+            for group in range(self.release.footer(path).num_row_groups):
+                rows = self.release.keep(self.release.read_group(path, group, columns))
+                if self.ids is not None:
+                    rows = rows.filter(pc.is_in(rows["video_id"], value_set=self.ids))
+                if "video" in self.columns:
+                    check_videos(rows, path)
+                yield Key(number, group), rows.select(self.columns).cast(arrow)
 
     def download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         """As in `datasets`, but an error of ours comes as itself, not wrapped."""
@@ -177,7 +179,12 @@ def load_dataset(
     *,
     split: str | None = None,
     streaming: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    allow_cached: bool = False,
+    accept_terms: bool = False,
     columns: Sequence[str] | None = None,
     categories: Sequence[str] | None = None,
     generators: Sequence[str] | None = None,
@@ -188,7 +195,9 @@ def load_dataset(
 ) -> Any:
     """Load a release with `datasets`: a `DatasetDict`, or a `Dataset` for a `split`; their iterable twins if `streaming`.
 
-    `path` is `"sample"` or a release folder; `name` one of `unsafe`, `reviewed`, `metadata`, `annotations`; `split` one of
+    `path` is `"sample"`, a release folder, or a repository on the Hub (`"org/repo"`), which is downloaded and verified first,
+    as far as `name` needs, or with `streaming` read over checked ranges; `revision` to `accept_terms` are those of
+    `hub.download`, and are for repositories. `name` is one of `unsafe`, `reviewed`, `metadata`, `annotations`; `split` one of
     `train`, `validation`, `test`, or any expression of `datasets` such as `"train[:10%]"`. Filters as in
     `Release.metadata`. The `video` column holds `VideoHandle`s: `row["video"].num_frames`, `.frames([0, 8], size=224)`.
     Without `streaming` the rows are copied once into the Arrow cache under `cache_dir` (default: that of `datasets`).
@@ -208,7 +217,14 @@ def load_dataset(
     for base in re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]|\([^)]*\)", "", split or "")):
         one_of(base, (*SPLITS, "all"), "split")
     given: dict[str, Any] = {key: value for key, value in filters.items() if value is not None}
-    release = Release.open(path)
+    how: dict[str, Any] = {
+        "revision": revision,
+        "token": token,
+        "local_files_only": local_files_only,
+        "allow_cached": allow_cached,
+    }
+    how |= {"cache_dir": cache_dir, "accept_terms": accept_terms, "config": name, "stream": streaming}
+    release = Release.open(path, **how)
     builder = ReleaseBuilder(release, name, cache_dir=cache_dir, columns=columns, filters=given)
     if split in SPLITS:  # says now, and for streams too, that nothing would come
         release.metadata(split, columns=["video_id"], **(given | ({"is_unsafe": True} if name == "unsafe" else {})))
@@ -217,6 +233,7 @@ def load_dataset(
             raise FilterError(f"split={split!r}: a stream takes whole splits ({', '.join(SPLITS)}); use .skip() and .take().")
         return builder.as_streaming_dataset(split=split)
     builder.download_and_prepare()
+    remember_copy(release.path, builder.cache_dir)
     try:
         loaded = builder.as_dataset(split=split)
     except (ValueError, AssertionError) as error:

@@ -39,11 +39,22 @@ class Release:
         self.manifest_sha256 = manifest_sha256
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str] = SAMPLE) -> Release:
-        """Open the embedded `"sample"` or a release folder. Reads the manifest only.
+    def open(cls, path: str | os.PathLike[str] = SAMPLE, **hub: Any) -> Release:
+        """Open the embedded `"sample"`, a release folder, or a release on the Hub. Reads the manifest only.
 
-        Raises `InputError` where there is no release, `FaultsError` where its manifest does not fit the schema.
+        A repository `"org/repo"` (where there is no such folder) is downloaded and verified first, as far as `config`
+        (default `"unsafe"`) needs; `hub` takes the options of `hub.open_release`: `revision`, `token`, `cache_dir`,
+        `local_files_only`, `allow_cached`, `accept_terms`, `config`, `split`, `stream`. Raises `InputError` where there is no
+        release, `FaultsError` where its manifest does not fit the schema, and what `hub.download` raises.
         """
+        if is_repo_id(path):
+            from .hub import open_release  # the one arrow that points up: a name on the Hub needs the network
+
+            return open_release(os.fspath(path), **hub)
+        if any(value not in (None, False) for key, value in hub.items() if key in ("revision", "local_files_only")):
+            raise InputError(
+                f"{os.fspath(path)!r} is not a repository on the Hub; a folder has only the revision that is in it."
+            )
         root = locate(path)
         file = root / "manifest.json"
         if not file.is_file():
@@ -135,10 +146,9 @@ class Release:
             raise FilterError(f"{video_id!r} is no video_id: that is 16 hex digits. `Release.metadata()` lists them.")
         if video_id in self.tombstones:
             raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
-        for path, file, group in self._row_groups(video_id):
-            with reading(path):
-                rows = file.read_row_group(group, columns=["video_id", "video", "sha256"])
-                rows = rows.filter(pc.equal(rows["video_id"], video_id))
+        for path, group in self._row_groups(video_id):
+            rows = self.read_group(path, group, ["video_id", "video", "sha256"])
+            rows = rows.filter(pc.equal(rows["video_id"], video_id))
             if rows.num_rows:
                 check_videos(rows, self.path)
                 return bytes(rows["video"][0]["bytes"].as_py())
@@ -157,6 +167,19 @@ class Release:
         names = sorted(entry["path"] for entry in self.manifest["files"])
         starts = [(f"data/{folder}/{split}-", f"data/{folder}/{split}.") for folder in folders]
         return [self._file(name) for start in starts for name in names if name.startswith(start)]
+
+    def footer(self, path: Path) -> pq.FileMetaData:
+        """The footer of a data file; kept for the next call."""
+        if path not in self._footers:
+            with reading(path):
+                self._footers[path] = pq.read_metadata(self._source(path))
+        return self._footers[path]
+
+    def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of one row group of a data file, page checksums verified. Raises `IntegrityError`."""
+        with reading(path):
+            file = pq.ParquetFile(self._source(path), metadata=self.footer(path), page_checksum_verification=True)
+            return file.read_row_group(group, columns=list(columns))
 
     @cached_property
     def tombstones(self) -> dict[str, str]:
@@ -217,7 +240,7 @@ class Release:
         order = np.argsort(all_ids)
         return all_ids[order], pairs, all_which[order]
 
-    def _row_groups(self, video_id: str) -> Iterator[tuple[Path, pq.ParquetFile, int]]:
+    def _row_groups(self, video_id: str) -> Iterator[tuple[Path, int]]:
         """The row groups that can hold the id, by the statistics in the footers: one, as the files are sorted by id."""
         ids, pairs, which = self._places
         key = np.bytes_(video_id.encode())
@@ -226,12 +249,8 @@ class Release:
             raise FilterError(f"Release {self.name} has no video {video_id!r}. `Release.metadata()` lists its video_ids.")
         folder, split = pairs[which[position]]
         for path in self.data_files("reviewed", split):
-            if path.parent.name != folder:
-                continue
-            with reading(path):
-                file = pq.ParquetFile(self._source(path), metadata=self._footers.get(path), page_checksum_verification=True)
-            footer = self._footers.setdefault(path, file.metadata)
-            yield from ((path, file, group) for group in groups_with(footer, video_id))
+            if path.parent.name == folder:
+                yield from ((path, group) for group in groups_with(self.footer(path), video_id))
 
     @cached_property
     def _footers(self) -> dict[Path, pq.FileMetaData]:
@@ -241,6 +260,12 @@ class Release:
         return path  # a seam: a test puts a counting file here
 
 
+def is_repo_id(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a repository on the Hub (`org/repo`). A folder that is there comes first."""
+    text = os.fspath(path)
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text) is not None and not Path(text).exists()
+
+
 def locate(path: str | os.PathLike[str]) -> Path:
     """The folder of the embedded sample or of a release on disk. Raises `InputError` where there is none."""
     if os.fspath(path) == SAMPLE:
@@ -248,7 +273,7 @@ def locate(path: str | os.PathLike[str]) -> Path:
     root = Path(path)
     if not root.is_dir():
         raise InputError(
-            f"There is no release folder {os.fspath(path)!r}. Give a folder that `unsafe-video-build` made, or 'sample'. "
-            "Hugging Face repositories can't be opened by name yet: download one first and give its folder."
+            f"There is no release folder {os.fspath(path)!r}. Give a folder that `unsafe-video-build` made, 'sample', or the "
+            "name of a repository on the Hub (org/repo)."
         )
     return root

@@ -25,7 +25,8 @@ _COLUMNS = ("video_id", "group_id", "num_frames", "height", "width", "is_unsafe"
 class UnsafeVideoDataset(Dataset[Sample]):
     """Clips of the videos of one split, decoded when they are asked for.
 
-    `release` is `"sample"`, a release folder or a `Release`; `config` `"unsafe"` or `"reviewed"`; the filters are those of
+    `release` is `"sample"`, a release folder, a `Release`, or a repository on the Hub (`"org/repo"`; `revision` to
+    `accept_terms` are for these, see `hub.download`); `config` `"unsafe"` or `"reviewed"`; the filters are those of
     `Release.metadata`. `clip` picks frames (`clips`); `size` is an int (square) or (height, width): every frame is resized
     to exactly that. Targets: `"multilabel"` float32 [5] of 0 and 1; `"soft"` float32 [5], shares of raters; `"binary"` float32
     [], 1 for unsafe; `"votes"` int64 [6], raters for each category and for none.
@@ -59,6 +60,12 @@ class UnsafeVideoDataset(Dataset[Sample]):
         decoder: Decoder = "auto",
         on_error: OnError = "raise",
         seed: int = 0,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        allow_cached: bool = False,
+        accept_terms: bool = False,
     ) -> None:
         one_of(config, ("unsafe", "reviewed"), "config")
         one_of(target, get_args(Target), "target")
@@ -68,7 +75,16 @@ class UnsafeVideoDataset(Dataset[Sample]):
         choose_decoder(decoder)  # a decoder that is not there is said here, not in a worker
         if config == "unsafe" and is_unsafe is False:
             raise FilterError("config='unsafe' holds unsafe videos only; use config='reviewed' with is_unsafe=False.")
-        self.release = release if isinstance(release, Release) else Release.open(release)
+        if not isinstance(release, Release):
+            how: dict[str, Any] = {
+                "revision": revision,
+                "token": token,
+                "local_files_only": local_files_only,
+                "allow_cached": allow_cached,
+            }
+            how |= {"cache_dir": cache_dir, "accept_terms": accept_terms, "config": config, "split": split}
+            release = Release.open(release, **how)
+        self.release = release
         self.clip = clip if clip is not None else UniformFrames(16)
         self.size = size
         self.transform = transform

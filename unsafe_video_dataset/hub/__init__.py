@@ -5,8 +5,20 @@ from __future__ import annotations
 from .access import AccessStatus, access
 from .client import Client, Patience
 from .download import download, plan_download
+from .opening import open_release
 from .plan import Plan
 from .purge import purge
 from .store import Store
 
-__all__ = ["AccessStatus", "Client", "Patience", "Plan", "Store", "access", "download", "plan_download", "purge"]
+__all__ = [
+    "AccessStatus",
+    "Client",
+    "Patience",
+    "Plan",
+    "Store",
+    "access",
+    "download",
+    "open_release",
+    "plan_download",
+    "purge",
+]

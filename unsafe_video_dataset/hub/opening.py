@@ -1,0 +1,35 @@
+"""Open a release by its name on the Hub: download what is needed and open local files, or read data files as a stream."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..release import Release
+from .download import download
+from .remote import RemoteRelease
+
+
+def open_release(
+    repo_id: str,
+    *,
+    config: str = "unsafe",
+    split: str | None = None,
+    stream: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    allow_cached: bool = False,
+    accept_terms: bool = False,
+    progress: bool = True,
+) -> Release:
+    """The release of a repository at one commit, with the files that `config` and `split` need; see `download`.
+
+    With `stream`, data files are not downloaded but read over checked ranges (`RemoteRelease`).
+    """
+    how: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir, "accept_terms": accept_terms}
+    if stream and config in ("unsafe", "reviewed") and not local_files_only:
+        return RemoteRelease.open_remote(repo_id, progress=progress, **how)
+    how |= {"local_files_only": local_files_only, "allow_cached": allow_cached, "progress": progress}
+    return Release.open(download(repo_id, config=config, split=split, **how))
