@@ -62,7 +62,7 @@ def train(
     bfloat16. Raises `InputError` for a checkpoint of other settings or another release, or a device that is not there.
     """
     settings = settings or Settings()
-    release = release if isinstance(release, Release) else Release.open(release)
+    release = release if isinstance(release, Release) else Release.open(release, config=settings.config)
     where = find_device(device)
     dataset = _dataset(release, settings, "train")
     out.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def run(
     Raises `FilterError` before any training if a split that is needed has no video.
     """
     settings = settings or Settings()
-    release = release if isinstance(release, Release) else Release.open(release)
+    release = release if isinstance(release, Release) else Release.open(release, config=settings.config)
     _dataset(release, settings, "test")
     how: dict[str, Any] = {"settings": settings, "device": device, "num_workers": num_workers, "progress": progress}
     trained = train(release, out=out, amp=amp, resume=resume, **how)

@@ -118,7 +118,7 @@ def _add_info(commands: Any) -> None:
 
 
 def _show_info(arguments: argparse.Namespace) -> int:
-    release = Release.open(arguments.release)
+    release = Release.open(arguments.release, config="metadata")
     info = _info(release)
     if arguments.json:
         print_json(info)
@@ -136,7 +136,7 @@ def _info(release: Release) -> dict[str, Any]:
     except MissingDependency as error:
         picked, why = "none", str(error)
     counts = release.manifest["counts"]
-    sizes = {config: {split: _rows(release, config, split) for split in SPLITS} for config in release.manifest["configs"]}
+    sizes = {config: {split: release.num_rows(config, split) for split in SPLITS} for config in release.manifest["configs"]}
     return {
         "name": release.name,
         "release_version": release.version,
@@ -150,11 +150,6 @@ def _info(release: Release) -> dict[str, Any]:
         "decoder": {"picked": picked, "why": why},
         "versions": _versions(),
     }
-
-
-def _rows(release: Release, config: str, split: str) -> int:
-    names = {path.relative_to(release.path.resolve()).as_posix() for path in release.data_files(config, split)}
-    return sum(entry["rows"] for entry in release.manifest["files"] if entry["path"] in names)
 
 
 def _versions() -> dict[str, str]:
@@ -251,7 +246,7 @@ def _add_evaluate(commands: Any) -> None:
 def _evaluate(arguments: argparse.Namespace) -> int:
     report = _module("evaluate").evaluate(
         arguments.predictions,
-        Release.open(arguments.release),
+        Release.open(arguments.release, config="metadata"),
         config=arguments.config or ("reviewed" if arguments.target == "binary" else "unsafe"),
         split=arguments.split,
         target=arguments.target,
@@ -281,7 +276,7 @@ def _add_report(commands: Any) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    release = Release.open(arguments.release)
+    release = Release.open(arguments.release, config="reviewed")
     page = _module("preview").write_report(release, arguments.out, videos=arguments.videos, reveal=arguments.reveal)
     if arguments.json:
         print_json({"page": str(page)})

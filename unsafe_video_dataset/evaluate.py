@@ -71,7 +71,7 @@ def evaluate(
     if isinstance(release, (str, os.PathLike)):
         from .release import Release
 
-        release = Release.open(release)
+        release = Release.open(release, config="metadata")
     columns = ["video_id", "is_unsafe", "categories", "group_id", "split"]
     everything: list[Record] = release.metadata(None, columns=columns).to_pylist()
     chosen = sorted((row for row in everything if row["is_unsafe"] or config == "reviewed"), key=lambda r: r["video_id"])

@@ -28,6 +28,7 @@ from .records import arrow_schema, validate
 from .taxonomy import CONFIGS, SPLITS
 
 SAMPLE = "sample"
+_FOLDERS = {"unsafe": ("unsafe",), "reviewed": ("unsafe", "not_unsafe")}  # of data/, for a config not named like its folder
 
 
 class Release:
@@ -163,10 +164,12 @@ class Release:
         one_of(split, SPLITS, "split")
         if one_of(config, CONFIGS, "config") not in self.manifest["configs"]:
             raise FilterError(f"Release {self.name} has no config {config!r}; it has {', '.join(self.manifest['configs'])}.")
-        folders = {"unsafe": ["unsafe"], "reviewed": ["unsafe", "not_unsafe"]}.get(config, [config])
-        names = sorted(entry["path"] for entry in self.manifest["files"])
-        starts = [(f"data/{folder}/{split}-", f"data/{folder}/{split}.") for folder in folders]
-        return [self._file(name) for start in starts for name in names if name.startswith(start)]
+        return [file for folder in _FOLDERS.get(config, (config,)) for file in self._folder_files(folder, split)]
+
+    def num_rows(self, config: str, split: str) -> int:
+        """Rows of one config and split by the manifest, withdrawn videos counted; no file is opened."""
+        starts = tuple(f"data/{folder}/{split}{end}" for folder in _FOLDERS.get(config, (config,)) for end in ("-", "."))
+        return sum(entry["rows"] for entry in self.manifest["files"] if entry["path"].startswith(starts))
 
     def footer(self, path: Path) -> pq.FileMetaData:
         """The footer of a data file; kept for the next call."""
@@ -192,6 +195,11 @@ class Release:
 
     def _splits(self, split: str | None) -> Sequence[str]:
         return SPLITS if split is None else (one_of(split, SPLITS, "split"),)
+
+    def _folder_files(self, folder: str, split: str) -> list[Path]:
+        starts = (f"data/{folder}/{split}-", f"data/{folder}/{split}.")
+        names = sorted(entry["path"] for entry in self.manifest["files"])
+        return [self._file(name) for name in names if name.startswith(starts)]
 
     def _file(self, name: str) -> Path:
         path = (self.path / name).resolve()
@@ -248,9 +256,8 @@ class Release:
         if position == len(ids) or ids[position] != key:
             raise FilterError(f"Release {self.name} has no video {video_id!r}. `Release.metadata()` lists its video_ids.")
         folder, split = pairs[which[position]]
-        for path in self.data_files("reviewed", split):
-            if path.parent.name == folder:
-                yield from ((path, group) for group in groups_with(self.footer(path), video_id))
+        for path in self._folder_files(folder, split):
+            yield from ((path, group) for group in groups_with(self.footer(path), video_id))
 
     @cached_property
     def _footers(self) -> dict[Path, pq.FileMetaData]:
