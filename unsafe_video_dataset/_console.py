@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -14,6 +15,9 @@ from .errors import FilterError, InputError, MissingDependency, UnsafeVideoError
 
 def run(call: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Run a command. 0 done; 1 a check failed or something broke on the way; 2 the input or a flag can't be used."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a character must not end a run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return call(arguments)
     except UnsafeVideoError as error:

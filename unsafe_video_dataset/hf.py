@@ -214,6 +214,8 @@ def load_dataset(
         "min_agreement": min_agreement,
     }
     one_of(name, CONFIGS, "name")
+    if not isinstance(split, str | None):
+        raise FilterError(f"split={split!r} must be text, such as 'train' or 'train+test'.")
     for base in re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]|\([^)]*\)", "", split or "")):
         one_of(base, (*SPLITS, "all"), "split")
     given: dict[str, Any] = {key: value for key, value in filters.items() if value is not None}

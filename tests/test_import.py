@@ -1,0 +1,186 @@
+"""What an import costs, what works without the extras, and the arrows of DESIGN section 2."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import unsafe_video_dataset
+
+PACKAGE = Path(unsafe_video_dataset.__file__).parent
+BUILDERS = PACKAGE.parent / "builders"
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+BLOCK = """
+import sys
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in BLOCKED else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+def without(*modules: str) -> str:
+    return BLOCK.replace("BLOCKED", repr(modules))
+
+
+# -- imports at run time
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, unsafe_video_dataset as u; dir(u); u.__version__; print(*sorted(sys.modules))"
+    loaded = set(run(code).split())
+    assert not loaded & {"torch", "datasets", "pyarrow", "numpy", "av", "decord", "PIL", "jsonschema", "pandas"}
+
+
+def test_release_needs_neither_torch_nor_datasets_nor_codecs() -> None:
+    code = (
+        "import sys; from unsafe_video_dataset import Release, aggregate; r = Release.open(); r.verify(); "
+        "aggregate(r.annotations()); r.video_bytes(r.metadata()['video_id'][0].as_py()); print(*sys.modules)"
+    )
+    assert not set(run(code).split()) & {"torch", "datasets", "av", "decord", "PIL", "torchcodec"}
+
+
+def test_every_public_name_loads() -> None:
+    for name in unsafe_video_dataset.__all__:
+        assert getattr(unsafe_video_dataset, name) is not None
+    assert dir(unsafe_video_dataset) == sorted(unsafe_video_dataset.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = unsafe_video_dataset.nope  # type: ignore[attr-defined]
+
+
+def test_evaluate_is_the_function_whatever_was_imported_before() -> None:
+    code = (
+        "import unsafe_video_dataset.evaluate, unsafe_video_dataset.baseline\n"
+        "from unsafe_video_dataset import evaluate, train, load_dataset\n"
+        "from unsafe_video_dataset import evaluate as again\n"
+        "from unsafe_video_dataset.evaluate import evaluate_arrays\n"
+        "print(evaluate is again, callable(evaluate), callable(train), evaluate.__name__)"
+    )
+    assert run(code) == "True True True evaluate"
+
+
+def test_without_torch_and_codecs() -> None:
+    code = without("torch", "av", "decord", "torchcodec", "PIL") + (
+        "import unsafe_video_dataset as u\n"
+        "r = u.Release.open()\n"
+        "print(r.metadata(categories=['terrifying']).num_rows > 0, u.aggregate(r.annotations()).num_rows, r.verify().ok)\n"
+        "rows = u.load_dataset('sample', 'metadata', split='test')\n"
+        "print(rows.num_rows, u.load_dataset(split='test', streaming=True) is not None)\n"
+        "print(next(iter(u.load_dataset(split='test', streaming=True)))['video'].num_frames)\n"
+        "for name in ('UnsafeVideoDataset', 'train', 'collate', 'contact_sheet'):\n"
+        "    try: getattr(u, name)\n"
+        "    except ImportError as error: print(type(error).__name__, error)\n"
+        "from unsafe_video_dataset.cli import main\n"
+        "for argv in (['train', '--epochs', '3', '--json'], ['demo'], ['report']): print(main(argv))\n"
+        "print(main(['info']))"
+    )
+    lines = run(code).splitlines()
+    assert lines[0] == "True 96 True"
+    assert lines[1].endswith("True")
+    assert lines[2] == "16"
+    extras = {"UnsafeVideoDataset": "train", "train": "train", "collate": "train", "contact_sheet": "video"}
+    for line, (name, extra) in zip(lines[3:7], extras.items(), strict=True):
+        missing = "PIL" if extra == "video" else "torch"
+        assert line == f"MissingDependency {name} needs {missing}: pip install 'unsafe-video-dataset[{extra}]'"
+    assert lines[7:10] == ["2", "2", "2"]
+    assert lines[-1] == "0"
+    assert any("picks none" in line and "unsafe-video-dataset[video]" in line for line in lines)
+
+
+def test_the_command_without_torch_says_what_to_install() -> None:
+    code = without("torch") + "from unsafe_video_dataset.cli import main; sys.exit(main(['train', '--epochs', '3']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: This needs torch: pip install 'unsafe-video-dataset[train]'"
+
+
+# -- the arrows, read from the source
+
+LAYERS = [
+    {"taxonomy", "errors"},
+    {"records"},
+    {"video", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
+    {"release", "integrity", "rows", "votes", "filters", "parquet"},
+    {"hub", "cache"},
+    {"torch", "hf"},
+    {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+TORCH = {"torch", "baseline", "detector", "defenses"}
+CODECS = {"decoders", "video"}
+# PyAV and torchcodec are the packages `av` and `torchcodec`; importing torch in a backend is torchcodec's doing.
+
+
+def imports(path: Path, *, top_level: bool = False) -> set[str]:
+    """Modules that a file imports; those of its own package as `.name`."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    hidden = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    functions = {
+        inner for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda)) for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in hidden or (top_level and node in functions):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            dots = "." * node.level
+            found |= {dots + node.module} if node.module else {dots + alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
+def test_arrows_point_down(name: str) -> None:
+    assert name in LEVEL, f"{name} has no place in LAYERS: add it where DESIGN section 2 puts it"
+    for module in imports(PACKAGE / f"{name}.py"):
+        if module.startswith("."):
+            target = module.lstrip(".").split(".")[0]
+            if target in LEVEL:
+                assert LEVEL[target] <= LEVEL[name], f"{name} may not import {target}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_package_never_imports_the_builders(name: str) -> None:
+    assert not [module for module in imports(PACKAGE / f"{name}.py") if "builders" in module]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_who_may_import_what(name: str) -> None:
+    used = {module.split(".")[0] for module in imports(PACKAGE / f"{name}.py") if not module.startswith(".")}
+    assert "torch" not in used or name in TORCH | CODECS
+    assert not used & {"av", "decord", "torchcodec"} or name in CODECS
+    assert not used & {"socket", "urllib", "http", "requests", "httpx", "huggingface_hub", "aiohttp"}
+    at_import = {module.split(".")[0] for module in imports(PACKAGE / f"{name}.py", top_level=True)}
+    assert not at_import & {"av", "decord", "torchcodec"}, "codecs are imported when they are first used"
+    assert "datasets" not in at_import or name == "hf"
+
+
+def test_the_schemas_and_builders_are_mapped_into_the_package() -> None:
+    out = run("import unsafe_video_dataset.builders, unsafe_video_dataset.schema as s; print(s.__path__ is not None)")
+    assert out == "True"
+    if BUILDERS.is_dir():
+        for path in BUILDERS.glob("*.py"):
+            assert not [module for module in imports(path) if module.startswith("builders")], path
