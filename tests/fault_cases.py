@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 OK = "recovered"
-TRAIN = "data/metadata/train.parquet"  # 24 kB, behind a signed URL
+RELEASE = Path(__file__).parents[1] / "unsafe_video_dataset" / "sample" / "release"
+TRAIN = "data/metadata/train.parquet"  # behind a signed URL
 MANIFEST = "manifest.json"  # small, served by the Hub itself
+CUT = (RELEASE / TRAIN).stat().st_size * 2 // 5  # where bodies break: three tries bring such a file, two do not
+CUT_MANIFEST = (RELEASE / MANIFEST).stat().st_size * 3 // 5
 
 Times = Literal["once", "always", "-"]
 
@@ -84,9 +88,9 @@ def _bodies() -> list[FaultCase]:
     """What can happen to a file on its way."""
     train, down = {"on": "body", "path": TRAIN}, "HubUnavailable"
     cases = [
-        *_pair("reset mid-body", OK, OK, "reset mid-body", name="reset", after=9000, **train),
+        *_pair("reset mid-body", OK, OK, "reset mid-body", name="reset", after=CUT, **train),
         *_pair("reset after 1 byte", OK, down, name="reset", after=1, **train),
-        *_pair("FIN mid-body", OK, OK, "FIN mid-body", name="fin", after=9000, **train),
+        *_pair("FIN mid-body", OK, OK, "FIN mid-body", name="fin", after=CUT, **train),
         *_pair("stall mid-body", OK, down, "stall mid-body", name="stall", after=1000, seconds=60, **train),
         *_pair("truncated, short Content-Length", OK, down, "truncated, short Content-Length",
                name="truncate", keep=1000, **train),
@@ -100,18 +104,18 @@ def _bodies() -> list[FaultCase]:
     ]  # fmt: skip
     manifest = {"on": "body", "path": MANIFEST}
     cases += _pair("500 on the manifest", OK, down, name="status", status=500, **manifest)
-    cases += _pair("reset mid-manifest", OK, OK, name="reset", after=2000, **manifest)
+    cases += _pair("reset mid-manifest", OK, OK, name="reset", after=CUT_MANIFEST, **manifest)
     cases += _pair("same-length corruption of the manifest", OK, "ChecksumError", name="corrupt", **manifest)
     cases += _pair("truncated manifest", OK, down, name="truncate", keep=100, **manifest)
     cases += _pair("another commit in X-Repo-Commit", "RevisionError", "RevisionError", name="headers", on="resolve",
                    path=TRAIN, set={"X-Repo-Commit": "0" * 40})  # fmt: skip
-    broken = {"name": "reset", "after": 9000, **train}
+    broken = {"name": "reset", "after": CUT, **train}
     for name, stock, fault, always in (
         ("Range ignored on resume", "Range ignored", {"name": "ignore_range"}, OK),
         ("another range sent on resume", "another range sent", {"name": "wrong_range"}, down),
         ("another range on resume, headers lie", "another range sent, headers lie", {"name": "wrong_range", "lie": True}, down),
         ("short range on resume", "short range", {"name": "truncate", "keep": 10}, down),
-        ("corrupt range on resume", "same-length corruption, range", {"name": "corrupt", "offset": 20000}, "ChecksumError"),
+        ("corrupt range on resume", "same-length corruption, range", {"name": "corrupt", "offset": CUT * 2}, "ChecksumError"),
         ("captive portal on resume", "captive portal on range", {"name": "captive"}, down),
     ):
         cases.append(FaultCase(name, "once", OK, (broken, {**fault, **train, "nth": 2}), stock=stock))

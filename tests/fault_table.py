@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import stock_outcomes
-from fault_cases import CASES, MANIFEST, OK, TRAIN, FaultCase
+from fault_cases import CASES, CUT, MANIFEST, OK, RELEASE, TRAIN, FaultCase
 from hub import ClientResult, LoopbackHub, Repo, run_client, start_client
 
 from unsafe_video_dataset.hub.fetch import partial_name
 from unsafe_video_dataset.hub.listing import RemoteFile
 from unsafe_video_dataset.hub.plan import is_wanted
 
-RELEASE = Path(__file__).parents[1] / "unsafe_video_dataset" / "sample" / "release"
 DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
 TRIES = 3
 ENV = {"UNSAFE_VIDEO_HUB_TRIES": str(TRIES), "UNSAFE_VIDEO_HUB_TIMEOUT": "3"}
@@ -165,7 +164,7 @@ class Bench:
             blob = self.repo.commits[self.first].files[TRAIN]
             partial = self.store / "partial" / partial_name(RemoteFile(TRAIN, blob.size, blob.sha256, blob.git_oid))
             partial.parent.mkdir(parents=True)
-            partial.write_bytes(b"\xff" * 9000)
+            partial.write_bytes(b"\xff" * CUT)
         else:
             raise ValueError(how)
 
@@ -261,13 +260,13 @@ def special(bench: Bench, tmp_path: Path) -> Outcome:
     if how.startswith("killed"):
         arrived = threading.Event()
         hub.fault("call", on="body", of=bench.repo.id, path=TRAIN, run=arrived.set)
-        hub.fault("stall", on="body", of=bench.repo.id, path=TRAIN, after=9000, seconds=60)
+        hub.fault("stall", on="body", of=bench.repo.id, path=TRAIN, after=CUT, seconds=60)
         victim = client(start_client)
         partial = bench.store / "partial"
         if not arrived.wait(30):
             raise AssertionError("the client did not come so far")
         limit = time.monotonic() + 10
-        while not any(path.stat().st_size >= 9000 for path in partial.iterdir()) and time.monotonic() < limit:
+        while not any(path.stat().st_size >= CUT for path in partial.iterdir()) and time.monotonic() < limit:
             time.sleep(0.01)
         victim.kill()
         victim.wait()
@@ -276,10 +275,10 @@ def special(bench: Bench, tmp_path: Path) -> Outcome:
         again = hub.log.select(kind="body", repo=bench.repo.id)[len(finished) + 1 :]
         if any(entry.file in finished for entry in again):
             outcome.problems.append("a finished file was fetched again")
-        if how == "killed" and [e.range for e in again if e.file == TRAIN] != ["bytes=9000-"]:
+        if how == "killed" and [e.range for e in again if e.file == TRAIN] != [f"bytes={CUT}-"]:
             outcome.problems.append(f"not resumed: {again}")
         return outcome
-    answer = done(client(run_client, limit=20_000))
+    answer = done(client(run_client, limit=CUT * 2))
     if how == "full":
         return bench.judge(answer, done(client(run_client, offline=True)))
     refused = bench.judge(answer)

@@ -284,6 +284,34 @@ def test_workers(hub: LoopbackHub, tmp_path: Path) -> None:
     assert token(hub) not in error["message"]
 
 
+def test_the_sample_as_a_stream_is_the_sample(tmp_path: Path) -> None:
+    """Every table and every video, from a release with votes and with data files of any size."""
+    from unsafe_video_dataset.release import Release
+
+    local = Release.open("sample")
+    code = """
+import hashlib, json
+from unsafe_video_dataset.hub.remote import RemoteRelease
+release = RemoteRelease.open_remote("org/data", accept_terms=True)
+ids = release.metadata(columns=["video_id"])["video_id"].to_pylist()
+before = release.data_files("unsafe", "train")[0].exists()
+result = {
+    "metadata": release.metadata().to_pylist(),
+    "annotations": release.annotations().to_pylist(),
+    "videos": {video_id: hashlib.sha256(release.video_bytes(video_id)).hexdigest() for video_id in ids},
+    "before": before,
+    "tombstones": release.tombstones,
+}
+"""
+    with LoopbackHub() as hub:
+        value = run_client(hub, code, tmp_path, token=support.gated_repo(hub, local.path)).ok()
+        assert hub.log.count(kind="body", file="data/unsafe/*") <= 6 + 8, "a footer a file; each row group once, in order"
+    assert value["metadata"] == json.loads(json.dumps(local.metadata().to_pylist(), default=str))
+    assert value["annotations"] == local.annotations().to_pylist()
+    assert value["videos"] == dict(zip(*local.metadata(columns=["video_id", "sha256"]).to_pydict().values(), strict=True))
+    assert (value["before"], value["tombstones"]) == (False, {})
+
+
 def test_messages_of_the_stream(hub: LoopbackHub, tmp_path: Path) -> None:
     code = OPEN + "result = [attempt(release.verify), attempt(release.video_bytes, '0' * 16), repr(release), len(ids)]"
     verify, unknown, shown, _ = run_client(hub, code, tmp_path, token=token(hub)).ok()

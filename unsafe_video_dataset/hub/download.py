@@ -42,6 +42,7 @@ def download(
     Every file, also one that was here, is checked against the Hub's hash and the manifest. `config="all"` takes every file.
     With `local_files_only` or HF_HUB_OFFLINE nothing is asked of the network. Access that was revoked closes what is here
     too, unless `allow_cached`, which warns; it also opens what is complete here while the Hub can't be reached.
+    UNSAFE_VIDEO_HUB_TIMEOUT (seconds, 30) and UNSAFE_VIDEO_HUB_TRIES (5) say how patient requests are.
 
     Raises the kinds of `AccessError`, `OfflineError`, `HubUnavailable`, `RevisionError`, `IntegrityError`, `StorageError`.
     """

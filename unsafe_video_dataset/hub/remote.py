@@ -41,7 +41,7 @@ from .store import Store
 _TAIL = 1 << 16  # the first guess at a footer
 _LONGEST_FOOTER = 1 << 26
 _GAP = 1 << 16  # columns that lie nearer come in one request
-_KEEP = 1 << 26  # a row group is kept for the next video of it, if it is not larger
+_KEEP = 1 << 25  # bytes of row groups that are kept for the next videos of them
 # Tokens given as an argument, by Hub and repository: in this process's memory, never in a pickle.
 _TOKENS: dict[tuple[str, str], str | bool] = {}
 
@@ -57,6 +57,7 @@ class RemoteRelease(Release):
     endpoint: str
     remote_files: dict[str, RemoteFile]
     token_given: bool
+    _last: tuple[tuple[tuple[Path, int], pa.Table], ...] = ()
 
     @classmethod
     def open_remote(
@@ -86,6 +87,8 @@ class RemoteRelease(Release):
         else:
             _TOKENS[release.endpoint, repo_id] = token
         for entry in release.manifest["files"]:
+            if not entry["path"].startswith("data/"):
+                continue  # a card may be edited on the Hub; what is read is checked when it is downloaded
             remote = release.remote_files.get(entry["path"])
             if remote is None or remote.size != entry["bytes"] or (remote.sha256 and remote.sha256 != entry["sha256"]):
                 raise IntegrityError(f"{entry['path']} of {repo_id} differs from its manifest. Do not use it; tell the owner.")
@@ -131,7 +134,14 @@ class RemoteRelease(Release):
 
     def _file(self, name: str) -> Path:
         local = self.path / name
+        if name.startswith("data/annotations/") and not local.exists() and name in self.remote_files:
+            self._download("annotations")
         return super()._file(name) if local.exists() or name not in self.remote_files else local.resolve()
+
+    def _download(self, config: str) -> None:
+        """Small tables come whole, when they are first asked for."""
+        token, root = _TOKENS.get((self.endpoint, self.repo_id)), self.path.parent.parent.parent
+        download(self.repo_id, revision=self.commit, config=config, token=token, cache_dir=root, progress=False)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path.resolve()).as_posix()
@@ -211,13 +221,18 @@ class RemoteRelease(Release):
                     raise ChecksumError(f"Video {video_id} in {place} has other bytes than recorded. Tell the owner.")
 
     def _kept(self, path: Path, group: int) -> pa.Table:
-        """The videos of a row group; those of the last one are kept, so that reading in order fetches each once."""
-        key, rows = self.__dict__.get("_last", (None, None))
-        if key != (path, group):
-            self.__dict__.pop("_last", None)
-            rows = self.read_group(path, group, ["video_id", "video"])
-            if rows.nbytes <= _KEEP:
-                self.__dict__["_last"] = ((path, group), rows)
+        """The videos of a row group. The last groups are kept, so that reading in order fetches each once."""
+        for key, rows in self._last:
+            if key == (path, group):
+                return rows
+        rows = self.read_group(path, group, ["video_id", "video"])
+        kept, room = [((path, group), rows)], _KEEP - rows.nbytes
+        for key, older in self._last:
+            room -= older.nbytes
+            if room < 0:
+                break
+            kept.append((key, older))
+        self._last = tuple(kept)  # in one step: threads may read at once
         return rows
 
     def _place(self, video_id: str) -> tuple[Path, int]:

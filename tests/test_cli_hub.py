@@ -1,0 +1,128 @@
+"""The commands that ask the Hub, each in a process of its own: what they print, their exit codes, and no token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import gate_support as support
+import pytest
+from hub import ClientResult, LoopbackHub
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("sound") / "release"
+    support.write_sound(out, videos=12)
+    return out
+
+
+@pytest.fixture
+def hub(folder: Path) -> Iterator[LoopbackHub]:
+    with LoopbackHub() as hub:
+        support.gated_repo(hub, folder)
+        yield hub
+
+
+def reader(hub: LoopbackHub) -> str:
+    return next(account.token for account in hub.accounts.values() if account.name == "reader")
+
+
+def run(hub: LoopbackHub, tmp_path: Path, *argv: str, token: str | None = None, **env: str) -> ClientResult:
+    result = support.run_cli(hub, tmp_path, *argv, token=token, env=env)
+    assert "Traceback" not in result.stderr, result.stderr
+    assert token is None or token not in result.stdout + result.stderr
+    assert "Signature" not in result.stdout + result.stderr
+    return result
+
+
+def test_access(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.account("stranger", role="read")
+    stranger = next(account.token for account in hub.accounts.values() if account.name == "stranger")
+    granted = run(hub, tmp_path, "access", "org/data", token=reader(hub))
+    assert granted.ok() == 0
+    assert "reader" in granted.stdout
+    denied = run(hub, tmp_path, "access", "org/data", "--json", token=stranger)
+    status = json.loads(denied.stdout)
+    assert (denied.ok(), status["state"], status["granted"], status["account"]) == (1, "not_requested", False, "stranger")
+    assert f"{hub.endpoint}/datasets/org/data" in status["next_step"]
+    anonymous = run(hub, tmp_path, "access", "org/data")
+    assert (anonymous.ok(), "not logged in" in anonymous.stdout) == (1, True)
+    assert run(hub, tmp_path, "access", "data").ok() == 2
+    secret = support.run_cli(hub, tmp_path, "access", "org/data", "--token", "hf_verysecretindeed")
+    assert secret.returncode == 2
+    assert "HF_TOKEN" in secret.stderr
+    assert "verysecret" not in secret.stdout + secret.stderr
+
+
+def test_download(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
+    token = reader(hub)
+    dry = run(hub, tmp_path, "download", "org/data", "--config", "metadata", "--dry-run", token=token)
+    assert dry.ok() == 0
+    assert "data/metadata/train.parquet" in dry.stdout
+    assert "to fetch" in dry.stdout
+    assert hub.log.count(kind="body") == 0
+    plan = json.loads(run(hub, tmp_path, "download", "org/data", "--dry-run", "--json", token=token).stdout)
+    assert plan["bytes_to_fetch"] == sum(file["bytes"] for file in plan["files"])
+    refused = run(hub, tmp_path, "download", "org/data", token=token)
+    assert (refused.ok(), refused.stdout) == (1, "")
+    assert "--accept-terms" in refused.stderr
+    done = run(hub, tmp_path, "download", "org/data", "--config", "all", "--accept-terms", "--json", token=token)
+    found = json.loads(done.stdout)
+    assert (done.ok(), found["commit"]) == (0, hub.find("org/data").head)
+    assert (Path(found["folder"]) / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
+    offline = run(hub, tmp_path, "download", "org/data", "--offline", "--revision", "v1.0", HF_HUB_OFFLINE="1")
+    assert offline.ok() == 1
+    assert "not on this machine" in offline.stderr
+    assert run(hub, tmp_path, "download", "org/data", "--offline", HF_HUB_OFFLINE="1").ok() == 0
+    unknown = run(hub, tmp_path, "download", "org/data", "--revision", "v9", token=token)
+    assert (unknown.ok(), "v9" in unknown.stderr) == (1, True)
+
+
+def test_verify(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
+    token = reader(hub)
+    sound = run(hub, tmp_path, "verify", str(folder), "--decode")
+    assert sound.ok() == 0
+    assert "12 videos (12 decoded)" in sound.stdout
+    remote = run(hub, tmp_path, "verify", "org/data", "--revision", "v1.0", "--accept-terms", "--json", token=token)
+    report = json.loads(remote.stdout)
+    assert (remote.ok(), report["ok"], report["videos"]) == (0, True, 12)
+    shard = next(Path(report["release"]).glob("data/unsafe/train-*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"X")
+    (Path(report["release"]) / "extra.txt").write_text("x")
+    broken = run(hub, tmp_path, "verify", report["release"])
+    assert broken.ok() == 1
+    assert "sha256" in broken.stderr
+    assert "extra.txt" in broken.stderr, "all faults at once"
+    assert run(hub, tmp_path, "verify", str(folder), "--revision", "v1.0").ok() == 2
+    assert run(hub, tmp_path, "verify", str(tmp_path / "nothing")).ok() == 2
+    assert run(hub, tmp_path, "verify", "org/missing", token=token).ok() == 1
+
+
+def test_purge_and_log(hub: LoopbackHub, tmp_path: Path) -> None:
+    run(hub, tmp_path, "download", "org/data", "--config", "metadata", "--accept-terms", token=reader(hub)).ok()
+    log = run(hub, tmp_path, "log")
+    assert log.ok() == 0
+    assert "org/data" in log.stdout
+    assert json.loads(run(hub, tmp_path, "log", "--json").stdout)[0]["account"] == "reader"
+    removed = json.loads(run(hub, tmp_path, "purge", "org/data", "--json").stdout)
+    assert removed["files"] >= 5
+    assert removed["bytes"] > 10_000
+    assert "Removed 0 files" in run(hub, tmp_path, "purge", "org/data").stdout
+    assert run(hub, tmp_path, "purge", "../up").ok() == 2
+
+
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    import argparse
+
+    from unsafe_video_dataset.cli_hub import add_commands
+
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    for command in ("access", "download", "verify", "purge", "log"):
+        with pytest.raises(SystemExit):
+            parser.parse_args([command, "--help"])
+        said = capsys.readouterr().out
+        assert f"example:\n  unsafe-video {command}" in said
+        assert "--token" not in said
