@@ -21,7 +21,8 @@ TREE = {
     e.InputError: ValueError,
 }
 CHILDREN = {
-    e.AccessError: {e.NotLoggedIn, e.InvalidToken, e.TokenScope, e.AccessNotRequested, e.AccessPending, e.AccessRejected},
+    e.AccessError: {e.NotLoggedIn, e.InvalidToken, e.TokenScope, e.AccessNotRequested, e.AccessPending, e.AccessRejected}
+    | {e.TermsNotAccepted, e.RepositoryMissing, e.RepositoryDisabled},
     e.IntegrityError: {e.ChecksumError, e.SchemaError, e.TombstonedError},
     e.DecodeError: {e.UnsupportedVideo},
 }

@@ -167,7 +167,7 @@ def test_unknown_names_and_empty_results(
 
 
 def test_no_release_and_no_votes(unvoted: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"There is no release folder 'missing'.*or 'sample'"):
+    with pytest.raises(InputError, match=r"There is no release folder 'missing'.*'sample'"):
         load_dataset("missing")
     with pytest.raises(FilterError, match=r"'annotations' is not known|has no config"):
         load_dataset(unvoted, "annotations", cache_dir=tmp_path)

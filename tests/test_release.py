@@ -23,6 +23,7 @@ from unsafe_video_dataset.errors import (
     FilterError,
     InputError,
     IntegrityError,
+    OfflineError,
     SchemaError,
     TombstonedError,
 )
@@ -108,8 +109,10 @@ def test_what_is_no_release_says_so(tmp_path: Path, small: Path) -> None:
         Release.open(tmp_path)
     with pytest.raises(InputError, match="no release folder"):
         Release.open(small / "manifest.json")
-    with pytest.raises(InputError, match="can't be opened by name yet"):
-        Release.open("org/repository")
+    with pytest.raises(OfflineError, match="not on this machine"):  # the tests run with HF_HUB_OFFLINE
+        Release.open("org/repository", cache_dir=tmp_path)
+    with pytest.raises(InputError, match="is not a repository"):
+        Release.open(small, revision="v1.0")
     with pytest.raises(InputError):
         Release.open("bad\0name")
 

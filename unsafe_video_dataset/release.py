@@ -175,7 +175,7 @@ class Release:
         """The footer of a data file; kept for the next call."""
         if path not in self._footers:
             with reading(path):
-                self._footers[path] = pq.read_metadata(self._source(path))
+                self._footers[path] = pq.ParquetFile(self._source(path)).metadata
         return self._footers[path]
 
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
