@@ -100,11 +100,11 @@ def publish(
     )
     if dry_run:
         return plan
-    if constants.is_offline_mode():
-        raise OfflineError("Publishing needs the Hub, and HF_HUB_OFFLINE is set. Unset it.")
     client = Client(token=token)
     if not client.has_token:
         raise NotLoggedIn("Publishing needs a token that may write. Run `hf auth login`, or set HF_TOKEN.")
+    if constants.is_offline_mode():
+        raise OfflineError("Publishing needs the Hub, and HF_HUB_OFFLINE is set. Unset it.")
     _replace(release.path / "manifest.json", manifest)
     api = HfApi(token=token)
     with _typed(repo_id):

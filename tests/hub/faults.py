@@ -50,7 +50,8 @@ PORTAL = b"<!DOCTYPE html><html><head><title>Log in to the network</title></head
 
 @dataclass
 class Fault:
-    """One fault: which requests (`on` kind, `method`, `repo`, `path`: a glob on the repo file or the URL path; `by` whom), and how.
+    """One fault: which requests (`on` kind, `method`, `repo`, `path`: a glob on the repo file or the URL path, `by` account),
+    and how.
 
     It hits the `nth` matching request and the `times - 1` after it; `times=None`: from then on.
     """

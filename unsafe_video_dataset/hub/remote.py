@@ -1,8 +1,8 @@
 """Read a release's data files over ranges, without downloading them, and hand out nothing that is not proved.
 
 The manifest, tombstones and metadata are small: they are downloaded and verified against the Hub's hashes. They say which
-rows each data file holds, in which order, and each video's sha256. What comes over ranges must be exactly that; what is not
-is fetched once more, and then refused.
+rows each data file holds, in which order, and each video's sha256. So only videos are read over ranges, and what is not
+exactly the video that is due is fetched once more, and then refused.
 """
 
 from __future__ import annotations
@@ -119,15 +119,20 @@ class RemoteRelease(Release):
 
     def footer(self, path: Path) -> pq.FileMetaData:
         """The footer of a data file: its row groups must hold the rows that the manifest says. Kept for the next call."""
+        if path.exists():  # metadata and annotations
+            return pq.read_metadata(path)
         if path not in self._footers:
             self._footers[path] = self._twice(path, lambda: self._read_footer(path))
         return self._footers[path]
 
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
-        """Columns of one row group, over as few ranges as they need. Each row and video is proved by the metadata.
+        """Columns of one row group. Videos come over ranges, each proved by its sha256 in the verified metadata; all else is
+        the metadata itself.
 
         Raises `IntegrityError` or `ChecksumError` for what differs from it twice.
         """
+        if path.exists():  # metadata and annotations
+            return pq.ParquetFile(path, page_checksum_verification=True).read_row_group(group, columns=list(columns))
         return self._twice(path, lambda: self._read_group(path, group, list(columns)))
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -198,27 +203,24 @@ class RemoteRelease(Release):
 
     def _read_group(self, path: Path, group: int, columns: list[str]) -> pa.Table:
         footer, file = self.footer(path), self._ranges(path)
-        needed = list(dict.fromkeys(["video_id", *columns]))
-        pieces = {start: file.read(start, end) for start, end in _spans(footer.row_group(group), needed)}
+        first = self._slices[path][0] + sum(footer.row_group(number).num_rows for number in range(group))
+        expected = self._expected[path.parent.name, _split(path)].slice(first, footer.row_group(group).num_rows)
+        if "video" not in columns:
+            return expected.select(columns)
+        pieces = {start: file.read(start, end) for start, end in _spans(footer.row_group(group), ["video"])}
         source = pa.PythonFile(Pieces(file.size, pieces), mode="r")
         parquet = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)
-        rows = parquet.read_row_group(group, columns=needed, use_threads=False).replace_schema_metadata(None)
-        self._prove(path, group, rows, needed)
-        return rows.select(columns)
-
-    def _prove(self, path: Path, group: int, rows: pa.Table, columns: list[str]) -> None:
-        footer, (table, (first, _)) = self.footer(path), (self._expected[path.parent.name, _split(path)], self._slices[path])
-        first += sum(footer.row_group(number).num_rows for number in range(group))
-        expected = table.slice(first, footer.row_group(group).num_rows)
+        videos = parquet.read_row_group(group, columns=["video"], use_threads=False)["video"]
         place = f"row group {group} of {self._name(path)} of {self.repo_id}"
-        plain = [name for name in columns if name != "video"]
-        if rows.column_names != columns or not _same(rows.select(plain), expected.select(plain)):
-            raise IntegrityError(f"{place} does not hold the rows of its metadata. Do not use it; tell the owner.")
-        if "video" in columns:
-            for video_id, sha256, video in zip(expected["video_id"], expected["sha256"], rows["video"], strict=True):
-                data = video["bytes"].as_buffer() if video.is_valid else None
-                if data is None or hashlib.sha256(data).hexdigest() != sha256.as_py():
-                    raise ChecksumError(f"Video {video_id} in {place} has other bytes than recorded. Tell the owner.")
+        if len(videos) != expected.num_rows:
+            raise IntegrityError(f"{place} holds {len(videos)} videos, not {expected.num_rows}. Tell the owner.")
+        for video_id, sha256, video in zip(expected["video_id"], expected["sha256"], videos, strict=True):
+            data = video["bytes"].as_buffer() if video.is_valid and video["bytes"].is_valid else None
+            if data is None or hashlib.sha256(data).hexdigest() != sha256.as_py():
+                raise ChecksumError(f"Video {video_id} in {place} has other bytes than recorded. Tell the owner.")
+            if video["path"].as_py() != f"{video_id}.mp4":
+                raise IntegrityError(f"Video {video_id} in {place} has another file name. Do not use it; tell the owner.")
+        return expected.append_column("video", videos).select(columns)
 
     def _kept(self, path: Path, group: int) -> pa.Table:
         """The videos of a row group. The last groups are kept, so that reading in order fetches each once."""
@@ -284,14 +286,6 @@ class RemoteRelease(Release):
 
 def _split(path: Path) -> str:
     return path.name.split("-")[0]
-
-
-def _same(rows: pa.Table, expected: pa.Table) -> bool:
-    """Equal values, column by column; how they are cut into chunks does not matter."""
-    return rows.num_rows == expected.num_rows and all(
-        rows[name].type == expected[name].type and rows[name].combine_chunks().equals(expected[name].combine_chunks())
-        for name in rows.column_names
-    )
 
 
 def _spans(row_group: Any, columns: Sequence[str]) -> list[tuple[int, int]]:
