@@ -280,7 +280,7 @@ def test_one_video_reads_one_row_group(big: Path, monkeypatch: pytest.MonkeyPatc
         files.clear()
         data = release.video_bytes(row["video_id"])
         assert hashlib.sha256(data).hexdigest() == row["sha256"]
-        (holder,) = [file for file in files if any(length > 10_000 for _, length in file.reads)]
+        holder = [file for file in files if any(length > 10_000 for _, length in file.reads)][-1]  # before it: the footer
         footer = pq.read_metadata(str(holder.name))
         length = Path(str(holder.name)).stat().st_size
         spans = [span(footer.row_group(group)) for group in range(footer.num_row_groups)]

@@ -210,10 +210,18 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     names = ("target", "epochs", "batch_size", "size", "num_frames", "learning_rate", "seed")
     given = {name: getattr(arguments, name) for name in names}
     one_of(given["target"], ("multilabel", "binary"), "target")
-    least = {"epochs": 1, "batch_size": 1, "num_frames": 1, "size": 16, "seed": 0}
-    for name, minimum in least.items():
-        if given[name] < minimum:
-            raise InputError(f"--{name.replace('_', '-')} is {given[name]}; it must be at least {minimum}.")
+    limits: dict[str, tuple[float, float]] = {
+        "epochs": (1, 100_000),
+        "batch_size": (1, 4096),
+        "num_frames": (1, 4096),
+        "size": (16, 4096),
+    }
+    limits |= {"learning_rate": (1e-9, 10.0), "seed": (0, 2**31 - 1)}
+    for name, (least, most) in limits.items():
+        if not least <= given[name] <= most:  # NaN too
+            raise InputError(f"--{name.replace('_', '-')} is {given[name]}; it must be from {least} to {most}.")
+    if arguments.num_workers < 0:
+        raise InputError(f"--num-workers is {arguments.num_workers}; it must be at least 0.")
     return Settings(**given)
 
 

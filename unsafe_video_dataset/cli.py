@@ -15,7 +15,7 @@ from typing import Any
 
 from . import __version__, cli_hub
 from ._console import add_json, epilog, print_json, run, text_table
-from .errors import MissingDependency, missing_extra
+from .errors import InputError, MissingDependency, missing_extra
 from .release import SAMPLE, Release
 from .taxonomy import CATEGORIES, CATEGORY_TITLES, CONFIGS, SPLITS
 from .video import choose_decoder, decoder_status
@@ -244,6 +244,8 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.bootstrap < 0 or arguments.seed < 0:
+        raise InputError("--bootstrap and --seed must be at least 0.")
     report = _module("evaluate").evaluate(
         arguments.predictions,
         Release.open(arguments.release, config="metadata"),

@@ -115,6 +115,8 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"device={name!r} is not known to torch. Use cpu, cuda or cuda:0.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device={name!r} is not supported here. Use cpu, cuda or cuda:0.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError("device='cuda', but torch sees no GPU here. Use --device cpu, or install a CUDA build of torch.")
     return device
