@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .errors import ChecksumError, IntegrityError, SchemaError
+from .errors import ChecksumError, IntegrityError, SchemaError, UnsafeVideoError
 
 
 @contextmanager
@@ -19,6 +19,8 @@ def reading(path: Path) -> Iterator[None]:
     """Whatever goes wrong while the file is read becomes an `IntegrityError` that names the file, the reason and the fix."""
     try:
         yield
+    except UnsafeVideoError:  # some of ours are OSErrors too
+        raise
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise IntegrityError(
