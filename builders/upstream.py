@@ -119,7 +119,7 @@ def _probe(raw: RawFolder, *, progress: bool) -> tuple[dict[int, tuple[str, Mp4I
             if path.stat().st_size > DEFAULT_LIMITS.max_bytes:
                 raise DecodeError(f"{path.stat().st_size:,} bytes is over the limit of {DEFAULT_LIMITS.max_bytes:,}")
             data = path.read_bytes()
-            probed[index] = (hashlib.sha256(data).hexdigest(), probe_video(data, name=path.name))
+            probed[index] = (hashlib.sha256(data).hexdigest(), probe_video(data, name=path.name, isolate=True))
         except (DecodeError, OSError) as error:
             reason = str(error).removeprefix(f"{path.name}: ")
             faults.append(Fault(path.name, f"unreadable MP4: {reason}", expected="an MP4 that decodes"))

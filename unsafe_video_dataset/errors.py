@@ -6,12 +6,35 @@ finding of a check that reports everything it saw at once; `FaultsError` carries
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def unprintable(text: str, *, keep: str = "") -> bool:
+    """True where a text holds characters that act on a terminal or can't be written: control, direction, surrogates."""
+    if text.isascii() and text.isprintable():
+        return False
+    return any((letter in _DIRECTION or unicodedata.category(letter) in ("Cc", "Cs")) and letter not in keep for letter in text)
+
+
+def plain(text: str) -> str:
+    """The text with such characters (but line ends and tabs) written as escapes: names in a message are not ours."""
+    if not unprintable(text, keep="\n\t"):
+        return text
+    return "".join(
+        letter.encode("unicode_escape", "surrogatepass").decode("ascii") if unprintable(letter, keep="\n\t") else letter
+        for letter in text
+    )
 
 
 class UnsafeVideoError(Exception):
     """Base of all errors of this package. Catch it to tell our refusals from bugs."""
+
+    def __str__(self) -> str:
+        return plain(super().__str__())
 
 
 class AccessError(UnsafeVideoError, PermissionError):
@@ -132,7 +155,7 @@ class Fault:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         field = f" [{self.field}]" if self.field else ""
         expected = f"; expected {self.expected}" if self.expected else ""
-        return f"{place}{field}: {self.message}{expected}"
+        return plain(f"{place}{field}: {self.message}{expected}")
 
     def to_dict(self) -> dict[str, object]:
         """The fault as plain JSON values, empty fields left out."""

@@ -60,7 +60,7 @@ class LazyVideo:
 
     def decode_example(self, value: dict[str, Any], token_per_repo_id: Any = None) -> VideoHandle:
         """The stored struct as a `VideoHandle`."""
-        return VideoHandle(value["bytes"], name=(value["path"] or "video").removesuffix(".mp4"))
+        return VideoHandle(value["bytes"], name=(value["path"] or "video").removesuffix(".mp4")[:200])
 
     def cast_storage(self, storage: pa.Array) -> pa.Array:
         """Arrow values of this feature: the struct, or plain MP4 bytes."""

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .errors import ChecksumError, IntegrityError, SchemaError, UnsafeVideoError
+from .pages import check_file
 
 
 @contextmanager
@@ -31,11 +32,13 @@ def reading(path: Path) -> Iterator[None]:
 def read_columns(path: Path, schema: pa.Schema, filters: pc.Expression | None = None) -> pa.Table:
     """The columns of `schema`, rows filtered. Raises `SchemaError` where a column is missing or has another type."""
     with reading(path):
-        stored = pq.read_schema(path)
+        footer = pq.read_metadata(path)
+        stored = footer.schema.to_arrow_schema()
         for field in schema:
             found = stored.field(field.name).type if field.name in stored.names else "missing"
             if found != field.type:
                 raise SchemaError(f"{path}: column {field.name} is {found}, expected {field.type}. Get the release anew.")
+        check_file(path, footer, schema.names)
         table = pq.read_table(path, columns=schema.names, filters=filters, page_checksum_verification=True)
     return table.replace_schema_metadata(None)
 

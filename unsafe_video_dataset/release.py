@@ -6,8 +6,6 @@ and pickles.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,10 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import integrity
-from .errors import FaultsError, FilterError, InputError, IntegrityError, TombstonedError, one_of
+from .errors import FilterError, InputError, IntegrityError, TombstonedError, one_of
 from .filters import checked_filters, checked_names, expression, has_any
+from .manifest import read_manifest
+from .pages import check_group
 from .parquet import check_videos, groups_with, read_columns, reading
-from .records import arrow_schema, validate
+from .records import arrow_schema
 from .taxonomy import CONFIGS, SPLITS
 
 SAMPLE = "sample"
@@ -57,18 +57,7 @@ class Release:
                 f"{os.fspath(path)!r} is not a repository on the Hub; a folder has only the revision that is in it."
             )
         root = locate(path)
-        file = root / "manifest.json"
-        if not file.is_file():
-            raise InputError(f"{root} is not a release: it has no manifest.json. Build one with `unsafe-video-build`.")
-        data = file.read_bytes()
-        try:
-            manifest = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise IntegrityError(f"{file} is not JSON ({error}). Build or copy the release anew.") from error
-        faults = validate("manifest", [(None, manifest)], file="manifest.json")
-        if faults:
-            raise FaultsError(f"The manifest of {root} does not fit its schema", faults)
-        return cls(root, manifest, hashlib.sha256(data).hexdigest())
+        return cls(root, *read_manifest(root))
 
     def __repr__(self) -> str:
         counts = self.manifest["counts"]
@@ -179,8 +168,9 @@ class Release:
         return self._footers[path]
 
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
-        """Columns of one row group of a data file, page checksums verified. Raises `IntegrityError`."""
+        """Columns of one row group of a data file, its size bounded and page checksums verified. Raises `IntegrityError`."""
         with reading(path):
+            check_group(path, self.footer(path), group, columns)
             file = pq.ParquetFile(self._source(path), metadata=self.footer(path), page_checksum_verification=True)
             return file.read_row_group(group, columns=list(columns))
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from .errors import DecodeError, Fault, IntegrityError
 from .filters import NOT_STATED
 from .mp4 import inspect_mp4
+from .pages import check_file, check_group
 from .parquet import reading
 from .records import Record, arrow_schema, from_table, validate
 from .taxonomy import CATEGORIES, SPLITS
@@ -92,6 +93,7 @@ def _stored(release: Release, config: str, split: str, unreadable: set[str], fau
             if name in unreadable:
                 raise IntegrityError("listed already")
             with reading(release.path / name):
+                check_file(release.path / name, pq.read_metadata(release.path / name))
                 stored = pq.read_table(release.path / name, page_checksum_verification=True)
         except IntegrityError as error:
             complete = False
@@ -122,6 +124,7 @@ def _videos(release: Release, name: str, faults: list[Fault]) -> Iterator[tuple[
     before = ""
     for group in range(file.num_row_groups):
         with reading(path):
+            check_group(path, file.metadata, group)
             rows = file.read_row_group(group)
         records = from_table("metadata", rows.drop(["video"]))
         for record, video in zip(records, rows["video"].to_pylist(), strict=True):

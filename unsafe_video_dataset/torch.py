@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from .clips import Clip, UniformFrames
 from .errors import DecodeError, FilterError, InputError, one_of
+from .isolate import ChildLimits
 from .release import SAMPLE, Release
 from .taxonomy import CATEGORIES, VOTE_KEYS
 from .video import Decoder, Size, choose_decoder, decode_frames
@@ -34,7 +35,8 @@ class UnsafeVideoDataset(Dataset[Sample]):
     An item is `{"video": uint8 [T, 3, H, W] RGB, or what `transform` makes of it; "mask": bool [T], False for padding;
     "target": Tensor; "video_id": str}`, and `"prompt"` with `return_prompt`. What a random clip takes depends on (seed, epoch,
     video_id) alone, not on workers or order. With `on_error="mask"` a video that can't be decoded comes as zeros with
-    an all-False mask; wrong bytes (`ChecksumError`) always raise.
+    an all-False mask; wrong bytes (`ChecksumError`) always raise. `isolate` decodes in a child process with limits (True, or
+    `isolate.ChildLimits`), each worker in its own.
 
     Raises `FilterError` for unknown names, an empty selection, or targets that need votes where there are none.
     """
@@ -66,6 +68,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
         local_files_only: bool = False,
         allow_cached: bool = False,
         accept_terms: bool = False,
+        isolate: bool | ChildLimits = False,
     ) -> None:
         one_of(config, ("unsafe", "reviewed"), "config")
         one_of(target, get_args(Target), "target")
@@ -92,6 +95,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
         self.decoder = decoder
         self.on_error = on_error
         self.seed = seed
+        self.isolate = isolate
         table = self.release.metadata(
             split,
             columns=[*_COLUMNS, "prompt"] if return_prompt else _COLUMNS,
@@ -144,6 +148,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
                 decoder=self.decoder,
                 name=video_id,
                 num_frames=int(self._num_frames[index]),
+                isolate=self.isolate,
             )
         except DecodeError:
             if self.on_error == "raise":

@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from . import decoders
+from . import isolate as children
 from .boxes import COMMAND, REENCODE
 from .errors import DecodeError, FilterError, MissingDependency, one_of
+from .isolate import DEFAULT_CHILD_LIMITS, ChildLimits
 from .mp4 import DEFAULT_LIMITS, Mp4Info, Mp4Limits, inspect_mp4
 
 Decoder = Literal["auto", "decord", "pyav", "torchcodec"]
@@ -66,13 +68,16 @@ def decode_frames(
     name: str = "video",
     num_frames: int | None = None,
     limits: Mp4Limits = DEFAULT_LIMITS,
+    isolate: bool | ChildLimits = False,
 ) -> npt.NDArray[np.uint8]:
     """Decode frames of an MP4 to uint8 [T, 3, H, W] RGB in 0..255, C-contiguous.
 
     `indices` are frame numbers in presentation order, in 0..num_frames-1, in any order and with repeats; None is all
     frames. Frames are decoded from the first on up to the last one asked for, so that they are those of a full decode.
     `size` is the exact size of the result; the aspect is not kept and nothing is cropped. `num_frames` is the recorded
-    number of frames, if there is a record: a file that differs is refused.
+    number of frames, if there is a record: a file that differs is refused. `isolate` decodes in a child process with
+    limits on memory, CPU and time (`isolate.ChildLimits`; True for the default ones), so that a file on which the codec
+    crashes, hangs or takes too much is a `DecodeError`. The child is kept for the next video.
 
     Raises `UnsupportedVideo` where the bytes are not a plain MP4 within `limits`; `DecodeError` where an index is out
     of range, the frame count is not the recorded one, or the backend fails or yields too few frames;
@@ -100,7 +105,7 @@ def decode_frames(
         )
     wanted = sorted(set(asked))
     out = np.empty((len(wanted), 3, height, width), np.uint8)
-    _fill(out, data, wanted, info, backend, name)
+    _fill(out, data, wanted, info, backend, name, _child_limits(isolate))
     if list(asked) == wanted:
         return out
     return out[np.searchsorted(wanted, asked)]
@@ -116,21 +121,33 @@ def _target(size: Size, info: Mp4Info, limits: Mp4Limits) -> tuple[int, int]:
     return height, width
 
 
-def _fill(out: npt.NDArray[np.uint8], data: bytes, wanted: Sequence[int], info: Mp4Info, backend: str, name: str) -> None:
+def _child_limits(isolate: bool | ChildLimits) -> ChildLimits | None:
+    if isinstance(isolate, ChildLimits):
+        return isolate
+    return DEFAULT_CHILD_LIMITS if isolate else None
+
+
+def _fill(
+    out: npt.NDArray[np.uint8],
+    data: bytes,
+    wanted: Sequence[int],
+    info: Mp4Info,
+    backend: str,
+    name: str,
+    child: ChildLimits | None,
+) -> None:
     """Write the wanted frames into `out` [T, 3, H, W]."""
     if not wanted:
         return
     filled = 0
     try:
-        with contextlib.closing(decoders.BACKENDS[backend](data, wanted, out.shape[2:], info)) as frames:
+        with contextlib.closing(_frames(data, wanted, out.shape[2:], info, backend, child)) as frames:
             for frame in frames:
-                if frame.shape != (*out.shape[2:], 3):
-                    raise ValueError(f"a frame has the shape {frame.shape}, {(*out.shape[2:], 3)} was expected")
-                out[filled] = frame.transpose(2, 0, 1)
+                out[filled] = frame
                 filled += 1
     except Exception as error:  # whatever a codec raises
         raise DecodeError(
-            f"{name}: {backend} failed at frame {wanted[min(filled, len(wanted) - 1)]} ({decoders.short(error)})."
+            f"{name}: {backend} failed at frame {wanted[min(filled, len(wanted) - 1)]} ({_reason(error)})."
             f" Check its sha256 (unsafe-video verify), try another of {', '.join(DECODERS)}, or re-encode it: {COMMAND}"
         ) from error
     if filled < len(wanted):
@@ -140,20 +157,46 @@ def _fill(out: npt.NDArray[np.uint8], data: bytes, wanted: Sequence[int], info: 
         )
 
 
-def probe_video(data: bytes, *, name: str = "video", limits: Mp4Limits = DEFAULT_LIMITS) -> Mp4Info:
+def _frames(
+    data: bytes, wanted: Sequence[int], size: tuple[int, int], info: Mp4Info, backend: str, child: ChildLimits | None
+) -> Generator[npt.NDArray[np.uint8], None, None]:
+    """The wanted frames as [3, H, W], decoded here or in a child."""
+    if child is not None:
+        yield from children.frames(data, wanted, size, info, backend, limits=child)
+        return
+    with contextlib.closing(decoders.BACKENDS[backend](data, wanted, size, info)) as frames:
+        for frame in frames:
+            if frame.shape != (*size, 3):
+                raise ValueError(f"a frame has the shape {frame.shape}, {(*size, 3)} was expected")
+            yield frame.transpose(2, 0, 1)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, children.ChildError) else decoders.short(error)
+
+
+def probe_video(
+    data: bytes, *, name: str = "video", limits: Mp4Limits = DEFAULT_LIMITS, isolate: bool | ChildLimits = False
+) -> Mp4Info:
     """Check an MP4 all the way: `inspect_mp4`, then decode all frames with PyAV: count and size must be the header's.
 
-    For builders. Raises `UnsupportedVideo`, `DecodeError` or, without PyAV, `MissingDependency`.
+    For builders; `isolate` as in `decode_frames`. Raises `UnsupportedVideo`, `DecodeError` or, without PyAV,
+    `MissingDependency`.
     """
     info = inspect_mp4(data, name=name, limits=limits)
     choose_decoder("pyav")
+    child = _child_limits(isolate)
     count = 0
     try:
-        with contextlib.closing(decoders.pyav_frames(data, info)) as frames:
-            for _ in frames:
-                count += 1
+        if child is not None:
+            count = children.count_frames(data, info, limits=child)
+        else:
+            with contextlib.closing(decoders.pyav_frames(data, info)) as frames:
+                for _ in frames:
+                    count += 1
     except Exception as error:
-        raise DecodeError(f"{name}: pyav failed at frame {count} ({decoders.short(error)}). {REENCODE}") from error
+        where = "" if child is not None else f" at frame {count}"
+        raise DecodeError(f"{name}: pyav failed{where} ({_reason(error)}). {REENCODE}") from error
     if count != info.num_frames:
         raise DecodeError(f"{name}: {count} frames can be decoded and the header says {info.num_frames}. {REENCODE}")
     return info
@@ -202,10 +245,15 @@ class VideoHandle(bytes):
         return self.info.duration_seconds
 
     def frames(
-        self, indices: Sequence[int] | None = None, *, size: Size = None, decoder: Decoder | str = "auto"
+        self,
+        indices: Sequence[int] | None = None,
+        *,
+        size: Size = None,
+        decoder: Decoder | str = "auto",
+        isolate: bool | ChildLimits = False,
     ) -> npt.NDArray[np.uint8]:
         """Decode frames to uint8 [T, 3, H, W] RGB: `decode_frames` on these bytes."""
-        return decode_frames(self, indices, size=size, decoder=decoder, name=self.name)
+        return decode_frames(self, indices, size=size, decoder=decoder, name=self.name, isolate=isolate)
 
     def __repr__(self) -> str:
         short = self.name if len(self.name) <= 24 else self.name[:23] + "…"
