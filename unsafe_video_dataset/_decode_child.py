@@ -45,18 +45,19 @@ def main() -> None:
     if resource:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not leave the video's pixels on the disk
     start = None
+    start, loaded = _address_space(), 0
     while head := requests.read(8):
         request = json.loads(requests.read(struct.unpack("<Q", head)[0]))
         data = requests.read(request["bytes"])
+        before = _address_space()
         error = _load(request.get("backend", "pyav"))
-        size = _address_space()
-        start = size if start is None else start
+        loaded += _address_space() - before
         last: dict[str, Any] = {"error": error} if error else {}
         if not error:
             with _limited(request["limits"]):
                 last = _answer(request, data, lambda frame: _send(answers, b"f", frame))
         del data
-        last["grown"] = _address_space() - start
+        last["grown"] = _address_space() - start - loaded
         _send(answers, b"e" if "error" in last else b"d", json.dumps(last).encode())
 
 

@@ -23,13 +23,14 @@ from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
 from datasets.features.features import register_feature
 
-from .errors import FilterError, UnsafeVideoError, one_of
+from .errors import FilterError, IntegrityError, UnsafeVideoError, one_of
 from .filters import checked_names
 from .hub.purge import remember_copy
 from .parquet import check_videos
 from .records import SCHEMA_VERSION, arrow_schema, features
 from .release import SAMPLE, Release
 from .taxonomy import CONFIGS, SPLITS
+from .values import check_values
 from .video import VideoHandle
 
 _TABLES: dict[str, Any] = {"unsafe": "video", "reviewed": "video", "metadata": "metadata", "annotations": "annotation"}
@@ -154,9 +155,17 @@ class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         arrow = self.info.features.arrow_schema
         needed = {*self.columns, "video_id"} | ({"sha256"} if "video" in self.columns else set())
         columns = [name for name in arrow_schema(_TABLES[self.config.name]).names if name in needed]
+        kind: Any = "annotation" if self.config.name == "annotations" else "video"
+        seen: set[str] = set()
         for number, path in enumerate(map(Path, files)):
             for group in range(self.release.footer(path).num_row_groups):
                 rows = self.release.keep(self.release.read_group(path, group, columns))
+                check_values(kind, rows, path)
+                if kind == "video":
+                    new = set(rows["video_id"].to_pylist())
+                    if len(new) != rows.num_rows or new & seen:
+                        raise IntegrityError(f"{path} holds a video_id that came before. Get the release anew.")
+                    seen |= new
                 if self.ids is not None:
                     rows = rows.filter(pc.is_in(rows["video_id"], value_set=self.ids))
                 if "video" in self.columns:

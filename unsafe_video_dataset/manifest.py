@@ -33,13 +33,20 @@ def read_manifest(root: Path) -> tuple[dict[str, Any], str]:
     if len(data) > MAX_BYTES:
         raise IntegrityError(f"{file} is larger than {MAX_BYTES:,} bytes, the most that is read. Do not use this release.")
     try:
-        manifest = json.loads(data)
+        manifest = json.loads(data.decode("utf-8"), object_pairs_hook=_once)
         faults = validate("manifest", [(None, manifest)], file="manifest.json") or _name_faults(manifest)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{file} is not JSON ({error}). Build or copy the release anew.") from error
     if faults:
         raise FaultsError(f"The manifest of {root} does not fit its schema", faults)
     return manifest, hashlib.sha256(data).hexdigest()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a name stands twice in one object: readers differ on which one counts")
+    return made
 
 
 def _name_faults(manifest: dict[str, Any]) -> list[Fault]:
@@ -53,6 +60,9 @@ def _name_faults(manifest: dict[str, Any]) -> list[Fault]:
         name, field = entry["path"], f"files.{number}.path"
         if name != unicodedata.normalize("NFC", name) or _INVISIBLE & set(name):
             expected = "a name in Unicode form NFC, without invisible characters"
+            faults.append(Fault("manifest.json", f"found {name[:60]!a}", field=field, expected=expected))
+        if ":" in name:
+            expected = "a path within the release, without ':'"
             faults.append(Fault("manifest.json", f"found {name[:60]!a}", field=field, expected=expected))
         key = unicodedata.normalize("NFKC", name).casefold()
         if key == "manifest.json":

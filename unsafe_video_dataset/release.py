@@ -26,6 +26,7 @@ from .pages import check_group
 from .parquet import check_videos, groups_with, read_columns, reading
 from .records import arrow_schema
 from .taxonomy import CONFIGS, SPLITS
+from .values import check_values
 
 SAMPLE = "sample"
 _FOLDERS = {"unsafe": ("unsafe",), "reviewed": ("unsafe", "not_unsafe")}  # of data/, for a config not named like its folder
@@ -170,7 +171,9 @@ class Release:
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one row group of a data file, its size bounded and page checksums verified. Raises `IntegrityError`."""
         with reading(path):
-            check_group(path, self.footer(path), group, columns)
+            if (path, group, *columns) not in self._checked:
+                check_group(path, self.footer(path), group, columns)
+                self._checked.add((path, group, *columns))
             file = pq.ParquetFile(self._source(path), metadata=self.footer(path), page_checksum_verification=True)
             return file.read_row_group(group, columns=list(columns))
 
@@ -192,7 +195,10 @@ class Release:
         return [self._file(name) for name in names if name.startswith(starts)]
 
     def _file(self, name: str) -> Path:
-        path = (self.path / name).resolve()
+        try:
+            path = (self.path / name).resolve()
+        except (OSError, RuntimeError) as error:  # links in a circle
+            raise IntegrityError(f"{name} of release {self.path} can't be found ({error}). Get the release anew.") from error
         if not path.is_relative_to(self.path.resolve()):
             raise IntegrityError(f"{name} of release {self.path} leads out of the release. Do not use this release.")
         if not path.is_file():
@@ -207,7 +213,11 @@ class Release:
         return table.filter(pc.invert(pc.is_in(table["video_id"], value_set=gone)))
 
     def _read(self, name: str, schema: pa.Schema, filters: pc.Expression | None = None) -> pa.Table:
-        return self.keep(read_columns(self._file(name), schema, filters))
+        table = read_columns(self._file(name), schema, filters)
+        check_values("annotation" if name.startswith("data/annotations/") else "video", table, self.path / name)
+        if not name.startswith("data/annotations/") and pc.count_distinct(table["video_id"]).as_py() != table.num_rows:
+            raise IntegrityError(f"{name} of release {self.path} holds a video_id twice. Get the release anew.")
+        return self.keep(table)
 
     def _read_metadata(self, split: str, columns: set[str], expression: pc.Expression | None) -> pa.Table:
         schema = pa.schema([field for field in arrow_schema("metadata") if field.name in columns])
@@ -252,6 +262,10 @@ class Release:
     @cached_property
     def _footers(self) -> dict[Path, pq.FileMetaData]:
         return {}
+
+    @cached_property
+    def _checked(self) -> set[tuple[object, ...]]:
+        return set()
 
     def _source(self, path: Path) -> Any:
         return path  # a seam: a test puts a counting file here

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from .clips import Clip, UniformFrames
 from .errors import DecodeError, FilterError, InputError, one_of
 from .isolate import ChildLimits
+from .mp4 import DEFAULT_LIMITS
 from .release import SAMPLE, Release
 from .taxonomy import CATEGORIES, VOTE_KEYS
 from .video import Decoder, Size, choose_decoder, decode_frames
@@ -154,6 +155,8 @@ class UnsafeVideoDataset(Dataset[Sample]):
             if self.on_error == "raise":
                 raise
             height, width = self._native[index] if self.size is None else np.broadcast_to(self.size, 2)
+            if int(height) * int(width) * 3 * len(indices) > DEFAULT_LIMITS.max_decoded_bytes:
+                raise  # a release may state any size
             frames = np.zeros((len(indices), 3, int(height), int(width)), dtype=np.uint8)
             mask = np.zeros(len(indices), dtype=np.bool_)
         return torch.from_numpy(frames), mask

@@ -1,0 +1,1 @@
+"""Hostile videos and releases, and a watch over what the package does with them."""
