@@ -115,8 +115,8 @@ def test_the_command_without_torch_says_what_to_install() -> None:
 LAYERS = [
     {"taxonomy", "errors"},
     {"records"},
-    {"video", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
-    {"release", "integrity", "rows", "votes", "filters", "parquet"},
+    {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
+    {"release", "manifest", "integrity", "rows", "votes", "filters", "parquet", "pages", "values"},
     {"hub", "cache"},
     {"torch", "hf"},
     {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"},
@@ -125,7 +125,7 @@ LAYERS = [
 UPWARD = {("release", "hub")}  # a name on the Hub needs the network; imported only when such a name is opened
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 TORCH = {"torch", "baseline", "detector", "defenses"}
-CODECS = {"decoders", "video"}
+CODECS = {"decoders", "video", "_decode_child"}
 # PyAV and torchcodec are the packages `av` and `torchcodec`; importing torch in a backend is torchcodec's doing.
 
 

@@ -211,10 +211,6 @@ def rows_miscounted(r: Path) -> None:
     releases.edit_manifest(r, lambda m: next(f for f in m["files"] if f["path"] == META).update(rows=3))
 
 
-def listed_twice(r: Path) -> None:
-    releases.edit_manifest(r, lambda m: m["files"].append(dict(m["files"][0])))
-
-
 def metadata_not_listed(r: Path) -> None:
     releases.edit_manifest(r, lambda m: m.update(files=[file for file in m["files"] if file["path"] != META]))
 
@@ -254,7 +250,6 @@ DAMAGE: dict[Callable[[Path], None], list[str]] = {
     vote_twice: ["stands 2 times"],
     bad_tombstones: ["tombstones.parquet: can't be read"],
     rows_miscounted: [f"{META}:", "rows; expected 3 rows"],
-    listed_twice: ["a file is listed twice"],
     metadata_not_listed: [f"manifest.json [files]: lists no {META}"],
 }
 

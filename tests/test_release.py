@@ -124,6 +124,12 @@ def test_a_manifest_that_is_no_json(copy: Path, content: bytes) -> None:
         Release.open(copy)
 
 
+def test_a_manifest_that_lists_a_file_twice_is_refused(copy: Path) -> None:
+    releases.edit_manifest(copy, lambda m: m["files"].append(dict(m["files"][0])))
+    with pytest.raises(IntegrityError, match="twice"):
+        Release.open(copy)
+
+
 def test_a_manifest_that_does_not_fit_lists_all_faults(copy: Path) -> None:
     releases.edit_manifest(copy, lambda m: (m.update(schema_version="9", name=""), m["counts"].pop("videos")))
     with pytest.raises(FaultsError) as caught:

@@ -280,7 +280,13 @@ def main() -> None:
     faulthandler.dump_traceback_later(LONGEST, exit=True)
     home = folder / "home"
     home.mkdir(parents=True)
-    os.environ |= {"HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "TMPDIR": str(home), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    os.environ |= {
+        "HF_HOME": str(home),
+        "HF_DATASETS_CACHE": str(home / "datasets"),
+        "HF_HUB_OFFLINE": "0",
+        "TMPDIR": str(home),
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }
     from hostile.lures import Lures
     from hostile.watch import Watch
 
