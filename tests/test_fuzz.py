@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import releases
 import video_files
-from hostile.releases import DATA, META, VOTES, seal, small_release
+from hostile.releases import DATA, META, VOTES, seal
 
 from unsafe_video_dataset import Release, isolate, load_dataset
 from unsafe_video_dataset.errors import DecodeError, UnsafeVideoError
@@ -226,7 +227,7 @@ def _read(root: Path, cache: Path, tally: Tally, number: int) -> None:
 
 def test_mutated_releases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, root = tmp_path / "good", tmp_path / "release"
-    small_release(Release.open().path, good)
+    releases.build(good)
     names = [DATA, META, VOTES, "tombstones.parquet", "manifest.json"]
     originals = {name: (good / name).read_bytes() for name in names}
     places = {name: _parquet_places(data) if name.endswith("parquet") else [] for name, data in originals.items()}

@@ -7,11 +7,9 @@ length, and one last message, "done" or "error". The limits of the request are s
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import math
 import os
-import pkgutil
 import signal
 import struct
 import sys
@@ -31,7 +29,6 @@ except ModuleNotFoundError:  # Windows: only the parent's clock limits this proc
     resource = None  # type: ignore[assignment]
 
 _STATM = Path("/proc/self/statm")
-_loaded: set[str] = set()
 
 
 def main() -> None:
@@ -66,17 +63,7 @@ def _load(backend: str) -> str | None:
     status = decoders.status(backend)
     if not status.startswith("ok"):
         return status
-    if backend not in _loaded:
-        _loaded.add(backend)
-        if backend == "pyav":  # it loads its parts as a file needs them
-            import av
-
-            for part in pkgutil.walk_packages(av.__path__, "av."):
-                if not part.name.endswith("__main__"):
-                    with contextlib.suppress(Exception):
-                        importlib.import_module(part.name)
-        elif backend == "torchcodec":
-            importlib.import_module("torchcodec.transforms")
+    decoders.load_parts(backend)
     return None
 
 

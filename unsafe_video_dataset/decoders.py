@@ -13,6 +13,7 @@ import contextlib
 import functools
 import importlib
 import io
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -148,6 +149,19 @@ def status(decoder: str) -> str:
             )
         return f"{module} can't load: {short(error)}."
     return f"ok {getattr(imported, '__version__', '(unknown version)')}"
+
+
+@functools.cache
+def load_parts(decoder: str) -> None:
+    """Import what the backend would import only when a file needs it, for a process that will not open files then."""
+    if decoder == "pyav":
+        package = importlib.import_module("av")
+        for part in pkgutil.walk_packages(package.__path__, "av."):
+            if not part.name.endswith("__main__"):
+                with contextlib.suppress(Exception):  # a part that this platform can't load
+                    importlib.import_module(part.name)
+    elif decoder == "torchcodec":
+        importlib.import_module("torchcodec.transforms")
 
 
 def short(error: BaseException) -> str:

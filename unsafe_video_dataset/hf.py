@@ -133,11 +133,19 @@ class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         return [
             datasets.SplitGenerator(
                 name=split,
-                gen_kwargs={"files": [str(path) for path in self.release.data_files(self.config.name, split)]},
+                gen_kwargs={"files": [str(path) for path in self._files(split)]},
             )
             for split in SPLITS
             if self._has_rows(split)
         ]
+
+    def _files(self, split: str) -> list[Path]:
+        files = self.release.data_files(self.config.name, split)
+        if not files:
+            raise IntegrityError(
+                f"The manifest of {self.release.path} lists no file of {self.config.name}/{split}. Get it anew."
+            )
+        return files
 
     def _has_rows(self, split: str) -> bool:
         if self.config.name == "annotations":

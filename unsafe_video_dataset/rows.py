@@ -104,7 +104,10 @@ def _stored(release: Release, config: str, split: str, unreadable: set[str], fau
             continue
         rows = from_table(table, stored)
         kind: Any = "video" if table == "metadata" else "annotation"
-        faults += validate(kind, list(enumerate(rows, start=1)), file=name)
+        invalid = validate(kind, list(enumerate(rows, start=1)), file=name)
+        faults += invalid
+        bad = {fault.line for fault in invalid}  # what follows relies on the schema
+        rows = [row for number, row in enumerate(rows, start=1) if number not in bad]
         records += rows
         keys = [(row["video_id"], row.get("rater_id")) for row in rows]
         for key, number in Counter(keys).items():
@@ -129,6 +132,9 @@ def _videos(release: Release, name: str, faults: list[Fault]) -> Iterator[tuple[
         records = from_table("metadata", rows.drop(["video"]))
         for record, video in zip(records, rows["video"].to_pylist(), strict=True):
             video_id = record["video_id"]
+            if video_id is None:
+                faults.append(Fault(name, "a row has no video_id", field="video_id", expected="an id"))
+                continue
             if path.parent.name != ("unsafe" if record["is_unsafe"] else "not_unsafe"):
                 faults.append(Fault(name, f"video {video_id} does not belong here", field="is_unsafe"))
             if video is None or video["path"] != f"{video_id}.mp4":
@@ -144,14 +150,15 @@ def _video_row_faults(
 ) -> list[Fault]:
     faults: list[Fault] = []
     video_id = record["video_id"]
+    stored = metadata.get(video_id)
+    if stored != record and (invalid := validate("video", [(None, record)], file=file)):
+        return invalid  # what follows relies on the schema
     if video_id in seen.records:
         message = f"video {video_id} stands twice, first in {seen.places[video_id]}"
         faults.append(Fault(file, message, field="video_id", expected="each id once"))
     seen.records[video_id], seen.places[video_id], seen.splits[video_id] = record, file, split
-    stored = metadata.get(video_id)
     if stored is None:
         faults.append(Fault(file, f"video {video_id} is not in data/metadata/{split}.parquet"))
-        faults += validate("video", [(None, record)], file=file)
     elif stored != record:
         fields = ", ".join(name for name in record if record[name] != stored[name])
         faults.append(Fault(file, f"video {video_id} differs from data/metadata/{split}.parquet", field=fields))

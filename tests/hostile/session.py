@@ -159,10 +159,12 @@ def unchecked(watch: Any, to: Any, folder: Path) -> list[Outcome]:
 
 def releases(watch: Any, to: Any, groups: str, folder: Path) -> list[Outcome]:
     """Every hostile release of some groups through all ways to read one."""
-    from hostile.releases import RELEASES, small_release
+    import releases as good_releases
+
+    from hostile.releases import RELEASES
     from unsafe_video_dataset import Release
 
-    small_release(Release.open("sample").path, folder / "small")
+    good_releases.build(folder / "small")
     sample = Release.open(folder / "small")
     good = {split: sample.metadata(split) for split in ("train", "validation", "test")}
     good["annotations"] = sample.annotations()
@@ -280,13 +282,9 @@ def main() -> None:
     faulthandler.dump_traceback_later(LONGEST, exit=True)
     home = folder / "home"
     home.mkdir(parents=True)
-    os.environ |= {
-        "HF_HOME": str(home),
-        "HF_DATASETS_CACHE": str(home / "datasets"),
-        "HF_HUB_OFFLINE": "0",
-        "TMPDIR": str(home),
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    }
+    for name in [name for name in os.environ if name.startswith("HF_")]:
+        del os.environ[name]
+    os.environ |= {"HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "TMPDIR": str(home), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     from hostile.lures import Lures
     from hostile.watch import Watch
 
