@@ -26,7 +26,7 @@ from datasets.features.features import register_feature
 from .errors import FilterError, IntegrityError, UnsafeVideoError, one_of
 from .filters import checked_names
 from .hub.purge import remember_copy
-from .parquet import check_videos
+from .parquet import check_videos, reading
 from .records import SCHEMA_VERSION, arrow_schema, features
 from .release import SAMPLE, Release
 from .taxonomy import CONFIGS, SPLITS
@@ -167,18 +167,20 @@ class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         seen: set[str] = set()
         for number, path in enumerate(map(Path, files)):
             for group in range(self.release.footer(path).num_row_groups):
-                rows = self.release.keep(self.release.read_group(path, group, columns))
-                check_values(kind, rows, path)
-                if kind == "video":
-                    new = set(rows["video_id"].to_pylist())
-                    if len(new) != rows.num_rows or new & seen:
-                        raise IntegrityError(f"{path} holds a video_id that came before. Get the release anew.")
-                    seen |= new
-                if self.ids is not None:
-                    rows = rows.filter(pc.is_in(rows["video_id"], value_set=self.ids))
-                if "video" in self.columns:
-                    check_videos(rows, path)
-                yield Key(number, group), rows.select(self.columns).cast(arrow)
+                with reading(path):
+                    rows = self.release.keep(self.release.read_group(path, group, columns))
+                    check_values(kind, rows, path)
+                    if kind == "video":
+                        new = set(rows["video_id"].to_pylist())
+                        if len(new) != rows.num_rows or new & seen:
+                            raise IntegrityError(f"{path} holds a video_id that came before. Get the release anew.")
+                        seen |= new
+                    if self.ids is not None:
+                        rows = rows.filter(pc.is_in(rows["video_id"], value_set=self.ids))
+                    if "video" in self.columns:
+                        check_videos(rows, path)
+                    chosen = rows.select(self.columns).cast(arrow)
+                yield Key(number, group), chosen
 
     def download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         """As in `datasets`, but an error of ours comes as itself, not wrapped."""

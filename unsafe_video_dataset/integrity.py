@@ -100,9 +100,10 @@ def _file_faults(release: Release, report: VerifyReport) -> tuple[list[Fault], s
 def _footer_faults(path: Path, name: str, rows: int | None, unreadable: set[str]) -> list[Fault]:
     try:
         found = pq.read_metadata(path).num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # texts in a footer may be none
         unreadable.add(name)
-        return [Fault(name, f"can't be read: {str(error).splitlines()[0]}", expected="a Parquet file")]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return [Fault(name, f"can't be read: {reason}", expected="a Parquet file")]
     return [] if found == rows else [Fault(name, f"{found} rows", expected=f"{rows} rows")]
 
 

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -119,7 +119,7 @@ def _read_chunk(path: Path, file: BinaryIO, length: int, column: Any) -> _Chunk:
     while position < end:
         header, used = _page_header(path, column, file, position, end)
         expanded, compressed = header.get(2), header.get(3)
-        if not isinstance(expanded, int) or not isinstance(compressed, int) or expanded < 0 or compressed < 0:
+        if not _is_count(expanded) or not _is_count(compressed):
             raise _refused(path, column, "has a page without a size")
         position += used + compressed
         if position > end:
@@ -130,9 +130,9 @@ def _read_chunk(path: Path, file: BinaryIO, length: int, column: Any) -> _Chunk:
             page = header.get(5 if kind == 0 else 8)
             fields = page if isinstance(page, dict) else {}
             values, encoding = fields.get(1), fields.get(2 if kind == 0 else 4)
-            if not isinstance(values, int) or values < 0:
+            if not _is_count(values):
                 raise _refused(path, column, "has a page without a number of values")
-            if encoding not in _ENCODINGS:
+            if not _is_count(encoding) or encoding not in _ENCODINGS:
                 raise _refused(path, column, f"has the encoding {encoding}; a release has {', '.join(_ENCODINGS.values())}")
             chunk.values += values
         elif kind == 2:
@@ -140,6 +140,10 @@ def _read_chunk(path: Path, file: BinaryIO, length: int, column: Any) -> _Chunk:
     if column.num_values > chunk.values:
         raise _refused(path, column, f"is said to have {column.num_values:,} values and has {chunk.values:,}")
     return chunk
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
 
 
 def _refused(path: Path, column: Any, reason: str) -> IntegrityError:
@@ -205,6 +209,8 @@ class _Thrift:
             if byte == 0:
                 return fields
             number = number + (byte >> 4) if byte >> 4 else self.zigzag()
+            if number in fields:
+                raise _TooShort  # readers differ on which one counts
             fields[number] = self.value(byte & 15, depth)
 
     def value(self, kind: int, depth: int, *, in_list: bool = False) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .errors import ChecksumError, IntegrityError, SchemaError, UnsafeVideoError
-from .pages import check_file
+from .pages import check_file, check_group
 
 
 @contextmanager
@@ -20,9 +20,9 @@ def reading(path: Path) -> Iterator[None]:
     """Whatever goes wrong while the file is read becomes an `IntegrityError` that names the file, the reason and the fix."""
     try:
         yield
-    except UnsafeVideoError:  # some of ours are OSErrors too
+    except UnsafeVideoError:
         raise
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, OverflowError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise IntegrityError(
             f"{path} can't be read ({reason}). `unsafe-video-build check` lists what is wrong; get the release anew."
@@ -38,9 +38,25 @@ def read_columns(path: Path, schema: pa.Schema, filters: pc.Expression | None = 
             found = stored.field(field.name).type if field.name in stored.names else "missing"
             if found != field.type:
                 raise SchemaError(f"{path}: column {field.name} is {found}, expected {field.type}. Get the release anew.")
-        check_file(path, footer, schema.names)
-        table = pq.read_table(path, columns=schema.names, filters=filters, page_checksum_verification=True)
-    return table.replace_schema_metadata(None)
+    return read_file(path, schema.names, filters).replace_schema_metadata(None)
+
+
+def read_file(path: Path, columns: Sequence[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
+    """A file's rows (and columns), what they take looked at before, their texts and offsets after."""
+    with reading(path):
+        check_file(path, pq.read_metadata(path), columns)
+        table = pq.read_table(path, columns=columns, filters=filters, page_checksum_verification=True)
+        table.validate(full=True)
+    return table
+
+
+def read_group(path: Path, file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """As `read_file`, for one row group of an open file."""
+    with reading(path):
+        check_group(path, file.metadata, group, columns)
+        table = file.read_row_group(group, columns=columns)
+        table.validate(full=True)
+    return table
 
 
 def groups_with(footer: pq.FileMetaData, video_id: str) -> list[int]:

@@ -139,7 +139,8 @@ class Release:
             raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
         for path, group in self._row_groups(video_id):
             rows = self.read_group(path, group, ["video_id", "video", "sha256"])
-            rows = rows.filter(pc.equal(rows["video_id"], video_id))
+            with reading(path):
+                rows = rows.filter(pc.equal(rows["video_id"], video_id))
             if rows.num_rows:
                 check_videos(rows, self.path)
                 return bytes(rows["video"][0]["bytes"].as_py())
@@ -175,7 +176,9 @@ class Release:
                 check_group(path, self.footer(path), group, columns)
                 self._checked.add((path, group, *columns))
             file = pq.ParquetFile(self._source(path), metadata=self.footer(path), page_checksum_verification=True)
-            return file.read_row_group(group, columns=list(columns))
+            table = file.read_row_group(group, columns=list(columns))
+            table.validate(full=True)  # texts may be none, offsets may lie
+            return table
 
     @cached_property
     def tombstones(self) -> dict[str, str]:
@@ -257,7 +260,9 @@ class Release:
             raise FilterError(f"Release {self.name} has no video {video_id!r}. `Release.metadata()` lists its video_ids.")
         folder, split = pairs[which[position]]
         for path in self._folder_files(folder, split):
-            yield from ((path, group) for group in groups_with(self.footer(path), video_id))
+            with reading(path):  # statistics are read as text
+                groups = groups_with(self.footer(path), video_id)
+            yield from ((path, group) for group in groups)
 
     @cached_property
     def _footers(self) -> dict[Path, pq.FileMetaData]:

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from .errors import DecodeError, Fault, IntegrityError
 from .filters import NOT_STATED
 from .mp4 import inspect_mp4
-from .pages import check_file, check_group
-from .parquet import reading
+from .parquet import read_file, read_group, reading
 from .records import Record, arrow_schema, from_table, validate
 from .taxonomy import CATEGORIES, SPLITS
 from .votes import in_order, label_votes
@@ -92,9 +91,7 @@ def _stored(release: Release, config: str, split: str, unreadable: set[str], fau
         try:
             if name in unreadable:
                 raise IntegrityError("listed already")
-            with reading(release.path / name):
-                check_file(release.path / name, pq.read_metadata(release.path / name))
-                stored = pq.read_table(release.path / name, page_checksum_verification=True)
+            stored = read_file(release.path / name)
         except IntegrityError as error:
             complete = False
             faults += [] if name in unreadable else [_unreadable(name, error)]
@@ -122,13 +119,12 @@ def _videos(release: Release, name: str, faults: list[Fault]) -> Iterator[tuple[
     path = release.path / name
     with reading(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
-    if not _schema_fits(file.schema_arrow, "video", name, faults):
+        schema = file.schema_arrow
+    if not _schema_fits(schema, "video", name, faults):
         return
     before = ""
     for group in range(file.num_row_groups):
-        with reading(path):
-            check_group(path, file.metadata, group)
-            rows = file.read_row_group(group)
+        rows = read_group(path, file, group)
         records = from_table("metadata", rows.drop(["video"]))
         for record, video in zip(records, rows["video"].to_pylist(), strict=True):
             video_id = record["video_id"]
