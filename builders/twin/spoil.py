@@ -39,8 +39,9 @@ def make_bytes(task: Task) -> bytes:
     if task.kind in _BYTES:
         return _BYTES[task.kind](task, rng)
     if task.kind in _COPIES:
-        original = decode_frames(encode_fast(render(scene_of(task))), decoder="pyav").transpose(0, 2, 3, 1)
-        return _COPIES[task.kind](np.ascontiguousarray(original), rng)
+        data = encode_fast(render(scene_of(task)))
+        frames, quantiser = _COPIES[task.kind](decode_frames(data, decoder="pyav").transpose(0, 2, 3, 1), rng)
+        return _smaller(np.ascontiguousarray(frames), quantiser, len(data))
     if task.kind in _FRAMES:
         return encode_fast(_FRAMES[task.kind](task, rng))
     return encode_fast(render(scene_of(task)))
@@ -132,29 +133,35 @@ def _trim(frames: Frames, rng: Draws, most: int) -> Frames:
     return frames[start : len(frames) - (cut - start)]
 
 
-def _reencoded(frames: Frames, rng: Draws) -> bytes:
-    return encode_fast(frames, quantiser=int(rng.integers(28, 39)))
+def _smaller(frames: Frames, quantiser: int, size: int) -> bytes:
+    """The video in fewer bytes than `size`: of two equals the original, with more bytes, is the better one to keep."""
+    while len(data := encode_fast(frames, quantiser=quantiser)) >= size and quantiser < 51:
+        quantiser += 1
+    return data
 
 
-def _resized(frames: Frames, rng: Draws) -> bytes:
+def _reencoded(frames: Frames, rng: Draws) -> tuple[Frames, int]:
+    return frames, int(rng.integers(28, 39))
+
+
+def _resized(frames: Frames, rng: Draws) -> tuple[Frames, int]:
     width, height = (int(side) for side in rng.choice([64, 80, 96, 112], 2))
-    return encode_fast(_resize(frames, width, height))
+    return _resize(frames, width, height), QUANTISER
 
 
-def _brightened(frames: Frames, rng: Draws) -> bytes:
-    return encode_fast(_lighten(frames, rng), quantiser=QUANTISER + 4)
+def _brightened(frames: Frames, rng: Draws) -> tuple[Frames, int]:
+    return _lighten(frames, rng), QUANTISER + 2
 
 
-def _trimmed(frames: Frames, rng: Draws) -> bytes:
-    return encode_fast(_trim(frames, rng, 4))
+def _trimmed(frames: Frames, rng: Draws) -> tuple[Frames, int]:
+    return _trim(frames, rng, 4), QUANTISER
 
 
-def _reworked(frames: Frames, rng: Draws) -> bytes:
-    small = _resize(_lighten(_trim(frames, rng, 3), rng), 80, 80)
-    return encode_fast(small, quantiser=32)
+def _reworked(frames: Frames, rng: Draws) -> tuple[Frames, int]:
+    return _resize(_lighten(_trim(frames, rng, 3), rng), 80, 80), 32
 
 
-_COPIES: dict[str, Callable[[Frames, Draws], bytes]] = {
+_COPIES: dict[str, Callable[[Frames, Draws], tuple[Frames, int]]] = {
     "reencoded": _reencoded,
     "resized": _resized,
     "brightened": _brightened,

@@ -21,9 +21,9 @@ from .raters import Rater
 
 _VALID = (5, 6, 7)  # valid votes a video, as often as 6, 2, 2; six can be a tie, which the rule makes negative
 _SHARES = (0.6, 0.2, 0.2)
-_SPAM_SHARE = 0.9  # answers of a bad rater a valid answer of a usual one
+_SPAM_SHARE = 0.95  # answers of a bad rater for each valid answer of a usual one
 _REPEATED, _CONTRADICTORY, _FAILED = 0.004, 0.004, 0.008  # more rows of honest raters that are to be left out, a valid vote
-_HASTE = 1.0  # seconds: the slowest hasty answer
+_HASTE = 0.9  # seconds: the slowest hasty answer
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def make_votes(plan: Plan, raters: Sequence[Rater], rng: np.random.Generator) ->
     votes += _left_out(votes, honest, rng)
     unvoted = [one for one in plan.items if one.stage == "votes"]
     votes += _bad_votes([*shown, *unvoted], raters, load, rng)
+    votes += _spam(shown, votes, raters, load, rng)
     taken = {(vote.item, vote.rater) for vote in votes}
     for one in unvoted:
         failed = [rater for rater in _choose(honest, 3, load, rng) if (one.item, rater.name) not in taken]
@@ -149,21 +150,47 @@ def _left_out(votes: Sequence[Vote], honest: Sequence[Rater], rng: np.random.Gen
 
 
 def _bad_votes(items: Sequence[Item], raters: Sequence[Rater], load: Counter[str], rng: np.random.Generator) -> list[Vote]:
-    """All answers of spammers (at random), of those who hurry, and of those who fail the attention checks."""
-    bad = [rater for rater in raters if not rater.honest]
+    """All answers of those who hurry and of those who fail the attention checks."""
+    bad = [rater for rater in raters if rater.kind in ("too_fast", "inattentive")]
     usual = float(np.mean(list(load.values())))
     number = min(len(items), max(6, round(_SPAM_SHARE * usual)))
     return [vote for rater in bad for vote in _by_one(items, rater, number, rng)]
 
 
 def _by_one(items: Sequence[Item], rater: Rater, number: int, rng: np.random.Generator) -> Iterable[Vote]:
-    for count, place in enumerate(rng.choice(len(items), size=number, replace=False)):
+    for place in rng.choice(len(items), size=number, replace=False):
         one = items[int(place)]
-        answer = _answer(one, rater, rng)
-        if rater.kind == "spammer":  # half of all boxes, whatever is shown; passes the checks by luck
-            draws = rng.random(len(CATEGORIES)) < 0.5
-            answer = tuple(name for name, yes in zip(CATEGORIES, draws, strict=True) if yes) or (NONE,)
         hasty = rater.kind == "too_fast"
         seconds = round(float(rng.uniform(0.3, _HASTE)), 1) if hasty else _seconds(rng)
-        attentive = rater.kind != "inattentive" or count % 3 == 2
-        yield Vote(one.item, rater.name, answer, seconds, attentive, rater.kind)
+        yield Vote(one.item, rater.name, _answer(one, rater, rng), seconds, hasty, rater.kind)
+
+
+def _spam(
+    shown: Sequence[Item], votes: Sequence[Vote], raters: Sequence[Rater], load: Counter[str], rng: np.random.Generator
+) -> list[Vote]:
+    """Answers at random, half of all boxes, that pass every check.
+
+    Only a rule on raters can find them, and only where a rater has enough answers. So they are put where the majority is
+    the same with and without them, at most one a video: the labels don't depend on whether they are found.
+    """
+    valid: dict[str, list[Vote]] = {}
+    for vote in votes:
+        if vote.planted == "valid":
+            valid.setdefault(vote.item, []).append(vote)
+    free = [shown[place] for place in rng.permutation(len(shown))]
+    number = max(6, round(_SPAM_SHARE * float(np.mean(list(load.values())))))
+    spam: list[Vote] = []
+    for rater in (rater for rater in raters if rater.kind == "spammer"):
+        for _ in range(number):
+            draws = rng.random(len(CATEGORIES)) < 0.5
+            answer = tuple(name for name, yes in zip(CATEGORIES, draws, strict=True) if yes)
+            place = next((n for n, one in enumerate(free) if _majority(valid[one.item], answer) == (one.label or [])), None)
+            if place is not None:
+                one = free.pop(place)
+                spam.append(Vote(one.item, rater.name, answer or (NONE,), _seconds(rng), True, "spammer"))
+    return spam
+
+
+def _majority(votes: Sequence[Vote], more: Sequence[str]) -> list[str]:
+    given = Counter(name for vote in votes for name in vote.categories) + Counter(more)
+    return [name for name in CATEGORIES if 2 * given[name] > len(votes) + 1]
