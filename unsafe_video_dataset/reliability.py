@@ -37,7 +37,7 @@ def masi_distances(sets: Sequence[Collection[str]]) -> Floats:
 
 def nominal_distances(classes: int) -> Floats:
     """0 for the same class, 1 for another, float64 [K, K]."""
-    return 1 - np.eye(classes)
+    return np.asarray(1 - np.eye(classes))
 
 
 def alpha_parts(counts: ArrayLike, distances: Floats) -> Floats:
@@ -49,7 +49,7 @@ def alpha_parts(counts: ArrayLike, distances: Floats) -> Floats:
     number = given.sum(axis=1)
     pairable = number >= 2
     within = np.einsum("uk,kl,ul->u", given, distances, given) / np.where(pairable, number - 1, 1)
-    return np.column_stack([given, within]) * pairable[:, None]
+    return np.asarray(np.column_stack([given, within]) * pairable[:, None])
 
 
 def alpha(sums: Floats, distances: Floats) -> Floats:
