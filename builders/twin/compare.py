@@ -61,8 +61,8 @@ def read_tables(work: Path) -> dict[str, pa.Table]:
 
 def _light(table: pa.Table) -> pa.Table:
     """Without hashes, descriptors and prompts, which take memory and mean nothing here."""
-    heavy = [name for name in ("hashes", "hash_quality", "hash_frames", "descriptor", "prompt", "generation")]
-    return table.drop_columns([name for name in heavy if name in table.column_names])
+    heavy = {"hashes", "hash_quality", "hash_frames", "descriptor", "prompt", "generation"}
+    return table.select([name for name in table.column_names if name not in heavy])
 
 
 def detection(found: Iterable[str], wanted: Iterable[str], among: Iterable[str]) -> dict[str, Any]:
