@@ -17,18 +17,18 @@ from unsafe_video_dataset.taxonomy import CATEGORIES
 
 from .plan import GENERATORS, SOURCES, Item, Plan
 from .raters import Rater
+from .scene import NUM_FRAMES
 from .spoil import Task, scene_of
 from .votes import Vote
 
 KEY_FILE = "raters.key"
 SIDECAR = "generation.csv"
 CODERS = ("coder-a", "coder-b")
-_DECIDED = {"soft": "keep", "slow": "keep", "dim": "keep", "blurred_slightly": "drop"}
-_WHY = {
-    "soft": "soft, but clear enough",
-    "slow": "slow, but it moves",
-    "dim": "dim, but clear",
-    "blurred_slightly": "too blurred",
+_DECIDED = {
+    "soft": ("keep", "soft, but clear enough"),
+    "slow": ("keep", "slow, but it moves"),
+    "dim": ("keep", "dim, but clear"),
+    "blurred_slightly": ("drop", "too blurred"),
 }
 _CODERS_DIFFER = 0.08  # share of videos for which the second coder sees another theme
 
@@ -43,7 +43,7 @@ def text_files(plan: Plan, votes: Sequence[Vote], *, name: str) -> dict[str, byt
     found[KEY_FILE] = hashlib.sha256(f"twin {plan.seed}".encode()).hexdigest().encode() + b"\n"
     found["decisions.csv"] = to_csv(
         [
-            {"item": one.item, "decision": _DECIDED[one.kind], "why": _WHY[one.kind]}
+            {"item": one.item, "decision": _DECIDED[one.kind][0], "reviewer": "reviewer-a", "reason": _DECIDED[one.kind][1]}
             for one in plan.items
             if one.kind in _DECIDED
         ]
@@ -88,6 +88,7 @@ def _recipe(plan: Plan, name: str) -> str:
     parts += [
         "",
         "[quality]",
+        f"max_frames = {2 * NUM_FRAMES}",
         'decisions = "decisions.csv"',
         "",
         "[cluster]",

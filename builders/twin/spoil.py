@@ -105,7 +105,7 @@ _FRAMES: dict[str, Callable[[Task, Draws], Frames]] = {
     "static": _static,
     "frozen": _frozen,
     "black": _black,
-    "dark": _dimmed(0.12, 0.18),
+    "dark": _dimmed(0.04, 0.09),
     "dim": _dimmed(0.28, 0.4),
     "bright": _bright,
     "too_short": _too_short,
