@@ -29,6 +29,7 @@ SPREAD = ("ingest", "probe")  # stages that work video by video, on as many mach
 DAY = 86_400.0
 MACHINE_CORES = 16
 MACHINE_BYTES = 64 * 2**30
+EXPLAINED = 0.8  # of the variance: below it a slope is noise, and nothing is extrapolated from it
 _FLOOR = 0.05  # seconds: below it a time says nothing about growth
 
 
@@ -135,21 +136,26 @@ def _pss(pid: int) -> int:
 def fit(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float]:
     """A line `fixed + slope * n` by least squares (slope from 0), and `power`: the growth exponent of the two largest sizes.
 
-    The power is that of what lies above the fixed part; 1 is linear. It is 1 where times are too small to tell.
+    The power is that of what lies above the fixed part; 1 is linear. It is 1 where times are too small to tell. `explained`
+    is the share of the values' variance that the line explains (r squared): where it is low, or the slope is 0, the sizes
+    say nothing about growth.
     """
     mean_n, mean_v = sum(sizes) / len(sizes), sum(values) / len(values)
     spread = sum((n - mean_n) ** 2 for n in sizes)
     slope = sum((n - mean_n) * (v - mean_v) for n, v in zip(sizes, values, strict=True)) / spread if spread else 0.0
     slope = max(slope, 0.0)
     fixed = max(mean_v - slope * mean_n, 0.0)
+    rest = sum((v - mean_v - slope * (n - mean_n)) ** 2 for n, v in zip(sizes, values, strict=True))
+    total = sum((v - mean_v) ** 2 for v in values)
+    explained = max(0.0, 1 - rest / total) if total else 0.0
     power = 1.0
-    if len(sizes) > 2:
+    if len(sizes) > 2 and explained >= EXPLAINED:
         (n0, v0), (n1, v1), (n2, v2) = sorted(zip(sizes, values, strict=True))[-3:]
         first, second = (v1 - v0) / (n1 - n0), (v2 - v1) / (n2 - n1)
         if first * n1 > _FLOOR and second > 0:
             # the derivative of n^p grows as n^(p - 1) between the middles of the two intervals
             power = 1 + math.log(second / first) / math.log((n2 + n1) / (n1 + n0))
-    return {"fixed": fixed, "slope": slope, "power": min(max(power, 1.0), 2.0)}
+    return {"fixed": fixed, "slope": slope, "power": min(max(power, 1.0), 2.0), "explained": explained}
 
 
 def extrapolate(found: Mapping[str, float], largest: float, videos: float) -> float:
@@ -167,30 +173,45 @@ def plan(rows: Sequence[Mapping[str, Any]], videos: int, *, workers: int) -> lis
         sizes = [float(row["videos"]) for row in mine]
         times, peaks, disk = (fit(sizes, [row[key] for row in mine]) for key in ("seconds", "peak_bytes", "disk_bytes"))
         peaks["power"] = disk["power"] = 1.0  # tables grow with their rows; where more is held the text says so
+        if times["slope"] <= 0 or times["explained"] < EXPLAINED:
+            found.append({**_unknown(times), "stage": stage, **_memory(peaks, disk, videos)})
+            continue
         seconds = extrapolate(times, sizes[-1], videos)
         spread = stage in SPREAD
         core_seconds = seconds * workers if spread else seconds
         machines = max(1, math.ceil(core_seconds / (MACHINE_CORES * DAY))) if spread else 1
         wall = core_seconds / (machines * MACHINE_CORES) if spread else seconds
-        limit = (MACHINE_BYTES - peaks["fixed"]) / peaks["slope"] if peaks["slope"] > 0 else math.inf
         found.append(
             {
                 "stage": stage,
                 "fixed_seconds": times["fixed"],
                 "milliseconds_a_video": 1000 * times["slope"],
                 "power": times["power"],
-                "kilobytes_of_memory_a_video": peaks["slope"] / 1e3,
-                "kilobytes_on_disk_a_video": disk["slope"] / 1e3,
                 "core_hours": core_seconds / 3600,
                 "machines": machines,
                 "wall_hours": wall / 3600,
-                "memory_bytes": peaks["fixed"] + peaks["slope"] * videos,
-                "disk_bytes": disk["fixed"] + disk["slope"] * videos,
-                "videos_in_memory": None if math.isinf(limit) else int(limit),
+                **_memory(peaks, disk, videos),
                 "videos_in_a_day": _videos_in_a_day(times, sizes[-1], spread, workers),
             }
         )
     return found
+
+
+def _unknown(times: Mapping[str, float]) -> dict[str, Any]:
+    """A stage whose time did not grow measurably over the sizes: nothing is claimed of it."""
+    keys = ("milliseconds_a_video", "power", "core_hours", "machines", "wall_hours", "videos_in_a_day")
+    return {**dict.fromkeys(keys), "fixed_seconds": times["fixed"]}
+
+
+def _memory(peaks: Mapping[str, float], disk: Mapping[str, float], videos: int) -> dict[str, Any]:
+    room = MACHINE_BYTES - peaks["fixed"]
+    return {
+        "kilobytes_of_memory_a_video": peaks["slope"] / 1e3,
+        "kilobytes_on_disk_a_video": disk["slope"] / 1e3,
+        "memory_bytes": peaks["fixed"] + peaks["slope"] * videos,
+        "disk_bytes": disk["fixed"] + disk["slope"] * videos,
+        "videos_in_memory": int(room / peaks["slope"]) if peaks["slope"] > 0 else None,
+    }
 
 
 def _videos_in_a_day(times: Mapping[str, float], largest: float, spread: bool, workers: int) -> int | None:
@@ -235,15 +256,17 @@ def page(result: Mapping[str, Any]) -> str:
             ],
         ),
         "## Slopes",
-        "A line through the sizes; the power is the growth of the two largest steps (1 is linear, 2 all pairs).",
+        "A line through the sizes; the power is the growth of the two largest steps (1 is linear, 2 all pairs). Where the time "
+        f"did not grow with the size, or a line explains less than {EXPLAINED:.0%} of it, the slope is not known: "
+        "measure larger twins on an idle machine.",
         _table(
             ("stage", "fixed, s", "ms a video", "power", "memory a video, kB", "disk a video, kB"),
             [
                 (
                     r["stage"],
                     f"{r['fixed_seconds']:.2f}",
-                    f"{r['milliseconds_a_video']:.2f}",
-                    f"{r['power']:.2f}",
+                    _figure(r["milliseconds_a_video"], ".2f"),
+                    _figure(r["power"], ".2f"),
                     f"{r['kilobytes_of_memory_a_video']:.1f}",
                     f"{r['kilobytes_on_disk_a_video']:.1f}",
                 )
@@ -260,9 +283,9 @@ def page(result: Mapping[str, Any]) -> str:
             [
                 (
                     r["stage"],
-                    f"{r['core_hours']:,.1f}",
-                    r["machines"],
-                    f"{r['wall_hours']:,.1f}",
+                    _figure(r["core_hours"], ",.1f"),
+                    _figure(r["machines"], "d"),
+                    _figure(r["wall_hours"], ",.1f"),
                     f"{r['memory_bytes'] / 1e9:,.1f}",
                     f"{r['disk_bytes'] / 1e9:,.1f}",
                 )
@@ -285,6 +308,10 @@ _NOTES = """What to do about it:
   `vision/neighbours.py`); buckets split over machines by key. Its result, pairs, joins by union-find on one machine.
 - Clusters: k-means on a sample and one pass to assign the rest; HDBSCAN has no such pass and stays on the sample.
 - Votes grow with raters' answers, which people give: at ten million videos they are the cost that matters, and no machine's."""
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "not known" if value is None else format(value, form)
 
 
 def _mb(size: float) -> str:

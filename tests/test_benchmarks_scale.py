@@ -39,7 +39,8 @@ def test_a_line_and_a_square_are_found_again(scale: ModuleType) -> None:
     assert scale.extrapolate(line, 1000, 1_000_000) == pytest.approx(10_002)
     square = scale.fit([250, 500, 1000], [1 + 2e-5 * n * n for n in (250, 500, 1000)])
     assert square["power"] == pytest.approx(2)
-    assert scale.fit([250, 500, 1000], [3.0, 3.0, 3.0]) == {"fixed": 3.0, "slope": 0.0, "power": 1.0}
+    flat = {"fixed": 3.0, "slope": 0.0, "power": 1.0, "explained": 0.0}
+    assert scale.fit([250, 500, 1000], [3.0, 3.0, 3.0]) == flat
 
 
 def test_the_plan_spreads_what_can_be_spread(scale: ModuleType) -> None:
@@ -50,6 +51,16 @@ def test_the_plan_spreads_what_can_be_spread(scale: ModuleType) -> None:
     assert dedup["wall_hours"] > 1000 * probe["wall_hours"]
     assert scale.breaks_first([probe, dedup])[0][1:] == ("dedup", "a day")
     assert probe["videos_in_memory"] == pytest.approx((64 * 2**30 - 1e8) / 4e4, rel=1e-6)
+
+
+@pytest.mark.parametrize("seconds", [(9.6, 14.9, 7.8), (3.0, 3.0, 3.0), (5.0, 4.0, 3.0)])
+def test_nothing_is_claimed_of_a_time_that_did_not_grow(scale: ModuleType, seconds: tuple[float, ...]) -> None:
+    noisy = [{**row, "seconds": value} for row, value in zip(rows()[::2], seconds, strict=True)]
+    (row,) = scale.plan(noisy, 10_000_000, workers=2)
+    assert row["core_hours"] is row["wall_hours"] is row["videos_in_a_day"] is None
+    assert row["videos_in_memory"] > 0
+    result = {"rows": noisy, "target": 10_000_000, "workers": 2, "machine": "a machine", "load": [0.5, 2.0]}
+    assert "not known" in scale.page(result)
 
 
 def test_the_page_is_a_function_of_the_figures(scale: ModuleType, tmp_path: Path) -> None:
