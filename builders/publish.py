@@ -32,7 +32,8 @@ from unsafe_video_dataset.errors import (
 )
 from unsafe_video_dataset.hub import download
 from unsafe_video_dataset.hub.access import check_repo_id
-from unsafe_video_dataset.hub.client import Client, clean
+from unsafe_video_dataset.hub.client import Client
+from unsafe_video_dataset.hub.hidden import clean
 from unsafe_video_dataset.hub.listing import list_files, resolve
 from unsafe_video_dataset.hub.store import size_text
 from unsafe_video_dataset.records import validate

@@ -10,6 +10,7 @@ Page headers are Thrift structs in the compact protocol (parquet-format, `PageHe
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,9 +39,11 @@ def check_file(path: Path, footer: pq.FileMetaData, columns: Iterable[str] | Non
     _check(path, footer, range(footer.num_row_groups), columns)
 
 
-def check_group(path: Path, footer: pq.FileMetaData, group: int, columns: Iterable[str] | None = None) -> None:
-    """As `check_file`, for one row group."""
-    _check(path, footer, [group], columns)
+def check_group(
+    path: Path, footer: pq.FileMetaData, group: int, columns: Iterable[str] | None = None, *, file: BinaryIO | None = None
+) -> None:
+    """As `check_file`, for one row group; of an open file, if one is given (`path` then only names it)."""
+    _check(path, footer, [group], columns, file)
 
 
 @dataclass
@@ -51,11 +54,13 @@ class _Chunk:
     dictionary: int = 0  # bytes of the dictionary page, decompressed
 
 
-def _check(path: Path, footer: pq.FileMetaData, groups: Iterable[int], columns: Iterable[str] | None) -> None:
+def _check(
+    path: Path, footer: pq.FileMetaData, groups: Iterable[int], columns: Iterable[str] | None, given: BinaryIO | None = None
+) -> None:
     wanted = None if columns is None else set(columns)
     stored = needed = 0
     repeated: dict[str, list[tuple[int, int]]] = {}
-    with path.open("rb") as file:
+    with contextlib.nullcontext(given) if given is not None else path.open("rb") as file:
         length = file.seek(0, 2)
         for group in groups:
             row_group = footer.row_group(group)
@@ -73,7 +78,7 @@ def _check(path: Path, footer: pq.FileMetaData, groups: Iterable[int], columns: 
     allowed = FLOOR + RATIO * stored
     if needed <= allowed:
         worst = sum(size for chunks in repeated.values() for _, size in chunks)
-        needed += worst if needed + worst <= allowed else _repeated_text(path, footer, repeated, allowed - needed)
+        needed += worst if needed + worst <= allowed else _repeated_text(given or path, footer, repeated, allowed - needed)
     if needed > allowed:
         raise IntegrityError(
             f"{path} would take over {allowed:,} bytes of memory, and what is read of it has {stored:,}: it is made to fill"
@@ -81,11 +86,13 @@ def _check(path: Path, footer: pq.FileMetaData, groups: Iterable[int], columns: 
         )
 
 
-def _repeated_text(path: Path, footer: pq.FileMetaData, repeated: dict[str, list[tuple[int, int]]], allowed: int) -> int:
+def _repeated_text(
+    source: Path | BinaryIO, footer: pq.FileMetaData, repeated: dict[str, list[tuple[int, int]]], allowed: int
+) -> int:
     """Bytes of text that the dictionaries expand to; stops once they are more than allowed."""
     total = 0
     for leaf, chunks in repeated.items():
-        file = pq.ParquetFile(path, metadata=footer, read_dictionary=[leaf], page_checksum_verification=True)
+        file = pq.ParquetFile(source, metadata=footer, read_dictionary=[leaf], page_checksum_verification=True)
         for group, _ in chunks:
             for batch in file.iter_batches(batch_size=8192, row_groups=[group], columns=[leaf]):
                 total += sum(_text_bytes(array) for array in batch.columns)
