@@ -215,7 +215,7 @@ def test_offline_is_exactly_the_pinned_revision_or_says_what_is_missing(
         assert f"Commit {second[:12]} of org/data is not on this machine" in messages[1]
         assert "Revision 'main' of org/data is not on this machine" in messages[2]
         videos = sum(repo.commits[first].files[name].size for name in VIDEOS.values())
-        assert f"3 files ({size_text(videos)})" in messages[3]
+        assert f"{size_text(videos)} are missing or damaged here (3 of 8 files)" in messages[3]
         assert VIDEOS["train"] in messages[3]
         assert all("Go online once: unsafe-video download org/" in message for message in messages)
     assert hub.log.count() == 0

@@ -197,8 +197,8 @@ def _open_offline(
         if plan.fetch:
             listed = ", ".join(file.path for file in plan.fetch[:5]) + (" …" if len(plan.fetch) > 5 else "")
             raise OfflineError(
-                f"{len(plan.fetch)} files ({size_text(plan.bytes_to_fetch)}) of {store.repo_id} at {commit[:12]} are missing "
-                f"or damaged here: {listed}. {go_online} --config {config}"
+                f"Of {store.repo_id} at {commit[:12]}, {size_text(plan.bytes_to_fetch)} are missing or damaged here "
+                f"({len(plan.fetch)} of {len(plan.fetch) + len(plan.here)} files): {listed}. {go_online} --config {config}"
             )
         check_manifest(plan, complete=True)
         if why or access.get("granted") is False:
