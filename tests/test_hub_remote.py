@@ -65,7 +65,7 @@ COLUMNS = (
 rows = []
 for split in ("train", "validation", "test"):
     for path in release.data_files("reviewed", split):
-        for group in range(release.footer(path).num_row_groups):
+        for group in range(len(release.footer(path).row_groups)):
             rows += release.read_group(path, group, json.loads(sys.argv[2])).to_pylist()
 result = {"rows": len(rows), "connections": len(connections), "first": list(rows[0])}
 """

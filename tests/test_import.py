@@ -116,7 +116,7 @@ LAYERS = [
     {"taxonomy", "errors"},
     {"records"},
     {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
-    {"release", "manifest", "integrity", "rows", "votes", "filters", "parquet", "pages", "values"},
+    {"release", "manifest", "integrity", "rows", "votes", "filters", "parquet", "footer", "thrift", "pages", "values"},
     {"hub", "cache"},
     {"torch", "hf"},
     {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"},

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .errors import DecodeError, Fault, IntegrityError
 from .filters import NOT_STATED
+from .footer import read_footer
 from .mp4 import inspect_mp4
 from .parquet import read_file, read_group, reading
 from .records import Record, arrow_schema, from_table, validate
@@ -118,13 +118,13 @@ def _videos(release: Release, name: str, faults: list[Fault]) -> Iterator[tuple[
     """Every row of a data file, one row group in memory at a time."""
     path = release.path / name
     with reading(path):
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        schema = file.schema_arrow
+        footer = read_footer(path)
+        schema = footer.arrow.schema.to_arrow_schema()
     if not _schema_fits(schema, "video", name, faults):
         return
     before = ""
-    for group in range(file.num_row_groups):
-        rows = read_group(path, file, group)
+    for group in range(len(footer.row_groups)):
+        rows = read_group(path, footer, group)
         records = from_table("metadata", rows.drop(["video"]))
         for record, video in zip(records, rows["video"].to_pylist(), strict=True):
             video_id = record["video_id"]

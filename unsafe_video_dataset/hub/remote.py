@@ -30,6 +30,7 @@ from ..errors import (
     TombstonedError,
     UnsafeVideoError,
 )
+from ..footer import Footer, RowGroup, read_footer_by
 from ..pages import check_group
 from ..release import Release
 from .client import Client
@@ -40,8 +41,6 @@ from .ranges import Pieces, RangeFile
 from .store import Store
 from .terms import log_stream
 
-_TAIL = 1 << 16  # the first guess at a footer
-_LONGEST_FOOTER = 1 << 26
 _GAP = 1 << 16  # columns that lie nearer come in one request
 _KEEP = 1 << 25  # bytes of row groups that are kept for the next videos of them
 # Tokens given as an argument, by Hub and repository: in this process's memory, never in a pickle.
@@ -124,12 +123,13 @@ class RemoteRelease(Release):
         found = pc.index(rows["video_id"], video_id).as_py()
         return bytes(rows["video"][found]["bytes"].as_py())
 
-    def footer(self, path: Path) -> pq.FileMetaData:
+    def footer(self, path: Path) -> Footer:
         """The footer of a data file: its row groups must hold the rows that the manifest says. Kept for the next call."""
         if path.exists():  # metadata and annotations
             return super().footer(path)
         if path not in self._footers:
-            self._footers[path] = self._twice(path, lambda: self._read_footer(path))
+            footer: Footer = self._twice(path, lambda: self._read_footer(path))
+            self._footers[path] = footer
         return self._footers[path]
 
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
@@ -194,30 +194,23 @@ class RemoteRelease(Release):
             self._opened[path] = RangeFile(client, self.repo_id, self.commit, self.remote_files[self._name(path)])
         return self._opened[path]
 
-    def _read_footer(self, path: Path) -> pq.FileMetaData:
+    def _read_footer(self, path: Path) -> Footer:
         file = self._ranges(path)
-        tail = file.read(max(file.size - _TAIL, 0), file.size)
-        length = int.from_bytes(tail[-8:-4], "little") + 8
-        if tail[-4:] != b"PAR1" or not 8 < length <= min(file.size, _LONGEST_FOOTER):
-            raise IntegrityError(f"{self._name(path)} of {self.repo_id} does not end as a Parquet file does. Tell the owner.")
-        if length > len(tail):
-            tail = file.read(file.size - length, file.size - len(tail)) + tail
-        footer = pq.read_metadata(pa.BufferReader(tail))
-        rows = sum(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
-        if not rows == footer.num_rows == self._expected.count(path):
-            raise IntegrityError(f"{self._name(path)} of {self.repo_id} holds {rows} rows, not {self._expected.count(path)}.")
+        footer = read_footer_by(file.read, file.size)
+        if footer.num_rows != self._expected.count(path):
+            raise IntegrityError(f"it holds {footer.num_rows} rows, not {self._expected.count(path)}")
         return footer
 
     def _read_group(self, path: Path, group: int, columns: list[str]) -> pa.Table:
         footer, file = self.footer(path), self._ranges(path)
-        first = sum(footer.row_group(number).num_rows for number in range(group))
-        expected = self._expected.rows(path, first, footer.row_group(group).num_rows)
+        first = sum(one.num_rows for one in footer.row_groups[:group])
+        expected = self._expected.rows(path, first, footer.row_groups[group].num_rows)
         if "video" not in columns:
             return expected.select(columns)
-        pieces = {start: file.read(start, end) for start, end in _spans(footer.row_group(group), ["video"])}
+        pieces = {start: file.read(start, end) for start, end in _spans(footer.row_groups[group], ["video"])}
         check_group(path, footer, group, ["video"], file=cast(BinaryIO, Pieces(file.size, pieces)))
         source = pa.PythonFile(Pieces(file.size, pieces), mode="r")
-        parquet = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)
+        parquet = pq.ParquetFile(source, metadata=footer.arrow, page_checksum_verification=True)
         videos = parquet.read_row_group(group, columns=["video"], use_threads=False)["video"]
         place = f"row group {group} of {self._name(path)} of {self.repo_id}"
         if len(videos) != expected.num_rows:
@@ -247,8 +240,7 @@ class RemoteRelease(Release):
 
     def _place(self, video_id: str) -> tuple[Path, int]:
         path, row = self._expected.place(video_id)
-        footer = self.footer(path)
-        ends = itertools.accumulate(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
+        ends = itertools.accumulate(group.num_rows for group in self.footer(path).row_groups)
         return path, next(group for group, end in enumerate(ends) if row < end)
 
     @cached_property
@@ -260,14 +252,10 @@ class RemoteRelease(Release):
         return {}
 
 
-def _spans(row_group: Any, columns: Sequence[str]) -> list[tuple[int, int]]:
+def _spans(row_group: RowGroup, columns: Sequence[str]) -> list[tuple[int, int]]:
     """The ranges of the file that hold these columns of a row group; neighbours are joined."""
-    spans = []
-    for number in range(row_group.num_columns):
-        column = row_group.column(number)
-        if column.path_in_schema.split(".")[0] in columns and column.num_values:
-            start = min(offset for offset in (column.dictionary_page_offset, column.data_page_offset) if offset is not None)
-            spans.append((start, start + column.total_compressed_size))
+    chosen = [column for column in row_group.columns if column.path.split(".")[0] in columns and column.num_values]
+    spans = [(column.start, column.start + column.stored) for column in chosen]
     joined: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if joined and start - joined[-1][1] <= _GAP:
