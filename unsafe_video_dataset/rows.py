@@ -249,14 +249,19 @@ def _tombstone_faults(release: Release, seen: _Seen, unreadable: set[str]) -> li
 
 
 def _group_faults(seen: _Seen) -> list[Fault]:
-    groups: dict[str, set[str]] = defaultdict(set)
-    for video_id, record in seen.records.items():
-        groups[record["group_id"]].add(seen.splits[video_id])
-    return [
-        Fault("data", f"group {group} is in {', '.join(sorted(splits))}", expected="one split")
-        for group, splits in sorted(groups.items())
-        if len(splits) > 1
-    ]
+    """Leaks: a group, or a prompt, that is in more than one split."""
+    faults = []
+    for what, key in (("group", "group_id"), ("prompt", "prompt_id")):
+        splits: dict[str, set[str]] = defaultdict(set)
+        for video_id, record in seen.records.items():
+            if record[key] is not None:
+                splits[record[key]].add(seen.splits[video_id])
+        faults += [
+            Fault("data", f"{what} {name} is in {', '.join(sorted(found))}", expected="one split")
+            for name, found in sorted(splits.items())
+            if len(found) > 1
+        ]
+    return faults
 
 
 def _count_faults(release: Release, seen: _Seen, report: VerifyReport) -> list[Fault]:
