@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
-from unsafe_video_dataset.errors import InputError, IntegrityError, one_of
+from unsafe_video_dataset.errors import FilterError, InputError, IntegrityError, one_of
 from unsafe_video_dataset.integrity import sha256_file
 
 from .candidates import candidates, count_check, summary, summary_text
@@ -95,6 +95,8 @@ def run_recipe(
     """
     recipe = read_recipe(path, stages=stages)
     one_of(engine, ENGINES, "engine")
+    if workers is not None and workers < 1:
+        raise FilterError(f"workers={workers}: give at least 1.")
     names = [stage.name for stage in recipe.stages]
     for name, what in ((start, "from"), (only, "only")):
         if name is not None:
