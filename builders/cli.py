@@ -15,6 +15,7 @@ from unsafe_video_dataset.votes import Tie
 
 from .cli_publish import add_publish
 from .cli_release import add_release
+from .cli_run import add_run
 
 _EXIT_CODES = "Exit codes: 0 done, 1 the release is not sound, 2 the input or a flag can't be used (nothing was written)."
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_sample(commands)
     add_release(commands)
     add_publish(commands)
+    add_run(commands)
     arguments = parser.parse_args(argv)
     return run(arguments.call, arguments)
 

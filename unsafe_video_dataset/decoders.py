@@ -51,6 +51,24 @@ def pyav_frames(data: bytes, info: Mp4Info) -> Generator[Any, None, None]:
             yield frame
 
 
+def pyav_whole(data: bytes, wanted: Sequence[int], size: Size2D, info: Mp4Info) -> Generator[Frame, None, None]:
+    """A backend that decodes all frames, also those after the last one wanted; their number must be the header's."""
+    import av
+
+    graph: Any = None
+    chosen, count = frozenset(wanted), 0
+    with contextlib.closing(pyav_frames(data, info)) as frames:
+        for index, frame in enumerate(frames):
+            count += 1
+            if index in chosen:
+                if graph is None:
+                    graph = _scale_to_rgb(av, frame, size)
+                graph.push(frame)
+                yield graph.pull().to_ndarray()
+    if count != info.num_frames:
+        raise ValueError(f"{count} frames can be decoded and the header says {info.num_frames}")
+
+
 def _pyav(data: bytes, wanted: Sequence[int], size: Size2D, info: Mp4Info) -> Generator[Frame, None, None]:
     import av
 
@@ -126,8 +144,8 @@ def _torchcodec(data: bytes, wanted: Sequence[int], size: Size2D, info: Mp4Info)
         yield decoder[index].numpy()
 
 
-BACKENDS: dict[str, Backend] = {"decord": _decord, "pyav": _pyav, "torchcodec": _torchcodec}
-_MODULES = {"decord": "decord", "pyav": "av", "torchcodec": "torchcodec"}
+BACKENDS: dict[str, Backend] = {"decord": _decord, "pyav": _pyav, "pyav_whole": pyav_whole, "torchcodec": _torchcodec}
+_MODULES = {"decord": "decord", "pyav": "av", "pyav_whole": "av", "torchcodec": "torchcodec"}
 
 
 @functools.cache
@@ -154,7 +172,7 @@ def status(decoder: str) -> str:
 @functools.cache
 def load_parts(decoder: str) -> None:
     """Import what the backend would import only when a file needs it, for a process that will not open files then."""
-    if decoder == "pyav":
+    if decoder in ("pyav", "pyav_whole"):
         package = importlib.import_module("av")
         for part in pkgutil.walk_packages(package.__path__, "av."):
             if not part.name.endswith("__main__"):

@@ -202,6 +202,38 @@ def probe_video(
     return info
 
 
+def probe_frames(
+    data: bytes,
+    *,
+    frames: int,
+    longest_side: int,
+    name: str = "video",
+    limits: Mp4Limits = DEFAULT_LIMITS,
+    isolate: bool | ChildLimits = False,
+) -> tuple[Mp4Info, npt.NDArray[np.uint8]]:
+    """`probe_video`, and in the same pass the frames to measure: uint8 [T, 3, H, W] RGB.
+
+    Every frame is decoded. At most `frames` of them are given back, evenly spread, the first and the last among them, in
+    the video's aspect and at most `longest_side` pixels high and wide. Raises what `probe_video` does.
+    """
+    info = inspect_mp4(data, name=name, limits=limits)
+    choose_decoder("pyav")
+    number = min(frames, info.num_frames)
+    indices = [round(step * (info.num_frames - 1) / max(1, number - 1)) for step in range(number)]
+    scale = min(1.0, longest_side / max(info.height, info.width))
+    height, width = max(1, round(info.height * scale)), max(1, round(info.width * scale))
+    out = np.empty((number, 3, height, width), np.uint8)
+    filled = 0
+    try:
+        with contextlib.closing(_frames(data, indices, (height, width), info, "pyav_whole", _child_limits(isolate))) as found:
+            for frame in found:
+                out[filled] = frame
+                filled += 1
+    except Exception as error:
+        raise DecodeError(f"{name}: pyav failed ({_reason(error)}). {REENCODE}") from error
+    return info, out
+
+
 class VideoHandle(bytes):
     """The bytes of one MP4, with what its header says and its frames on demand.
 
