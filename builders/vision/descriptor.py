@@ -37,7 +37,7 @@ def describe(frames: NDArray[np.uint8], light: NDArray[np.uint8]) -> list[float]
 def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Roots of the shares of whole numbers: a vector of length 1, or zeros."""
     total = int(counts.sum())
-    roots: NDArray[np.float64] = np.round(np.sqrt(counts.ravel() / max(total, 1)), 5)
+    roots: NDArray[np.float64] = np.round(np.sqrt(counts.ravel() / np.float64(max(total, 1))), 5)
     return roots
 
 

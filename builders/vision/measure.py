@@ -33,6 +33,7 @@ MEASURES = [
     pa.field("white_fraction", pa.float64()),
     pa.field("blank_fraction", pa.float64()),
     pa.field("frozen_fraction", pa.float64()),
+    pa.field("longest_freeze", pa.float64()),
     pa.field("motion", pa.float64()),
     pa.field("hash_kind", pa.string()),
     pa.field("hash_version", pa.int32()),
@@ -53,7 +54,8 @@ def measure(frames: NDArray[np.uint8], *, hash: str = "auto") -> dict[str, Any]:
     black_fraction, white_fraction, blank_fraction: share of frames where 98% of the pixels are below 0.1 or above 0.9 of full
         light, and of frames of one flat tone (standard deviation below 2 of 255).
     frozen_fraction: share of consecutive pairs that show no change: no block of 8x8 pixels changes by a grey level on
-        average; 1 for a single frame.
+        average; 1 for a single frame. A clip that was brought from 12 to 25 frames a second has about half.
+    longest_freeze: the longest run of such pairs over all pairs: a clip that stops, told from one whose frames were doubled.
     motion: mean absolute change of the light between consecutive frames, 0 to 1; 0 for a single frame.
     hashes, hash_quality, hash_frames: perceptual hashes of at most 32 evenly spread frames, their quality (0 to 100) and frame
         numbers; `hash` is `auto` (PDQ where it is installed), `phash` or `pdq`, and `hash_kind` says which it was.
@@ -117,15 +119,21 @@ def _looks(light: NDArray[np.uint8]) -> dict[str, float]:
 def _energy(values: NDArray[Any]) -> NDArray[np.int64]:
     """Sums of squares of the rows of a matrix of small whole numbers; exact."""
     wide = values.astype(np.int32)
-    return np.einsum("ij,ij->i", wide, wide, dtype=np.int64, casting="safe")
+    sums: NDArray[np.int64] = np.einsum("ij,ij->i", wide, wide, dtype=np.int64, casting="safe")
+    return sums
 
 
 def _changes(light: NDArray[np.uint8]) -> dict[str, float]:
     """Measures of consecutive pairs of frames, from their light [T, 128, 128]."""
     if len(light) == 1:
-        return {"frozen_fraction": 1.0, "motion": 0.0}
+        return {"frozen_fraction": 1.0, "longest_freeze": 1.0, "motion": 0.0}
     before, after = light[:-1], light[1:]
     change = np.maximum(before, after) - np.minimum(before, after)
     blocks = change.reshape(len(change), SIDE // _BLOCK, _BLOCK, SIDE // _BLOCK, _BLOCK).sum(axis=(2, 4), dtype=np.int32)
     still = blocks.reshape(len(blocks), -1).max(axis=1) < _FROZEN * _BLOCK**2
-    return {"frozen_fraction": float(still.mean()), "motion": int(blocks.sum()) / (change.size * 255)}
+    moving = np.flatnonzero(np.concatenate([[True], ~still, [True]]))
+    return {
+        "frozen_fraction": float(still.mean()),
+        "longest_freeze": int(np.diff(moving).max() - 1) / len(still),
+        "motion": int(blocks.sum()) / (change.size * 255),
+    }

@@ -24,7 +24,8 @@ def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         return images
     down, across = _weights(images.shape[-2], size), _weights(images.shape[-1], size)
     total = down @ images.astype(np.float64) @ across.T
-    return np.floor(total / _SCALE**2 + 0.5).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.floor(total / _SCALE**2 + 0.5).astype(np.uint8)
+    return rounded
 
 
 def _reduce(images: NDArray[np.uint8], down: int, across: int) -> NDArray[np.uint8]:
@@ -42,7 +43,8 @@ def _reduce(images: NDArray[np.uint8], down: int, across: int) -> NDArray[np.uin
     for column in range(1, across):
         columns += total[..., column::across]
     columns += down * across // 2
-    return (columns // (down * across)).astype(np.uint8)
+    means: NDArray[np.uint8] = (columns // (down * across)).astype(np.uint8)
+    return means
 
 
 @functools.lru_cache(maxsize=64)
