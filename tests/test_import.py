@@ -116,10 +116,12 @@ LAYERS = [
     {"taxonomy", "errors"},
     {"records"},
     {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
-    {"release", "manifest", "integrity", "rows", "votes", "filters", "parquet", "footer", "thrift", "pages", "values"},
+    {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
+    | {"parquet", "footer", "thrift", "pages"},
     {"hub", "cache"},
     {"torch", "hf"},
-    {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"},
+    {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
+    | {"agreement", "reliability"},
     {"cli", "cli_hub"},
 ]
 UPWARD = {("release", "hub")}  # a name on the Hub needs the network; imported only when such a name is opened

@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .agreement import AgreementReport as AgreementReport
+    from .agreement import agreement as agreement
     from .baseline import predict as predict
     from .baseline import train as train
     from .clips import AllFrames as AllFrames
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AccessStatus": "hub",
+    "AgreementReport": "agreement",
     "AllFrames": "clips",
     "CenterClip": "clips",
     "RandomClip": "clips",
@@ -49,6 +52,7 @@ _HOMES = {
     "VideoHandle": "video",
     "access": "hub",
     "aggregate": "votes",
+    "agreement": "agreement",
     "collate": "torch",
     "contact_sheet": "preview",
     "download": "hub",
