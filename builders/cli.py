@@ -16,6 +16,7 @@ from unsafe_video_dataset.votes import Tie
 from .cli_publish import add_publish
 from .cli_release import add_release
 from .cli_run import add_run
+from .cli_twin import add_twin
 
 _EXIT_CODES = "Exit codes: 0 done, 1 the release is not sound, 2 the input or a flag can't be used (nothing was written)."
 
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_release(commands)
     add_publish(commands)
     add_run(commands)
+    add_twin(commands)
     arguments = parser.parse_args(argv)
     return run(arguments.call, arguments)
 
