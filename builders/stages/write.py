@@ -65,9 +65,7 @@ class WriteStage:
             inputs=_inputs(recipe),
             extras=_extras(tables),
         )
-        manifest = write_release(
-            context.base / settings.out, assembled, info, overwrite=True, progress=context.progress
-        )
+        manifest = write_release(context.base / settings.out, assembled, info, overwrite=True, progress=context.progress)
         rows = [
             {"item": row["item"], "kept": True, "reason": None, "video_id": row["video_id"], "split": row["split"]}
             for row in tables["split"].filter(tables["split"]["kept"]).select(["item", "video_id", "split"]).to_pylist()
@@ -142,8 +140,8 @@ def _assemble(context: Context, tables: dict[str, pa.Table], *, keep_prompts: bo
 
 
 def _votes_left_out(context: Context) -> dict[str, int]:
-    report = context.report("votes")  # type: ignore[attr-defined]
-    return {str(reason): int(count) for reason, count in Counter(report.get("left_out", {})).items() if count}
+    report = context.report("votes")
+    return {str(reason): int(count) for reason, count in Counter(report.get("answers_left_out", {})).items() if count}
 
 
 def _inputs(recipe: Recipe) -> list[dict[str, Any]]:
