@@ -68,6 +68,7 @@ def tombstone(
         created_by=release.manifest["created_by"],
         tombstones=_tombstones(release, gone, reason, day),
         extras=read_extras(release, without=gone),
+        datasheet=(release.path / "DATASHEET.md").read_text(encoding="utf-8"),
     )
     return write_release(out, assembled, info, overwrite=overwrite, progress=progress)
 

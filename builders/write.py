@@ -26,6 +26,7 @@ from unsafe_video_dataset.taxonomy import CATEGORIES, SPLITS, TAXONOMY_VERSION
 from .assemble import Assembled
 from .card import write_card
 from .croissant import write_croissant
+from .datasheet import write_datasheet
 from .folder import new_folder
 
 ROW_GROUP = 16
@@ -42,6 +43,7 @@ class ReleaseInfo:
     """What a release says of itself beyond its records. `inputs` are `{"path", "bytes", "sha256"}` of the raw files.
 
     `extras` are tables that a builder adds beside the data, by file name (see `extras.py`); they hold no media and no prompt.
+    `datasheet` is the owner's own text, with markers for the figures; None: ours.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ReleaseInfo:
     created_by: dict[str, str] = field(default_factory=dict)
     tombstones: list[dict[str, str]] = field(default_factory=list)
     extras: dict[str, pa.Table] = field(default_factory=dict)
+    datasheet: str | None = None
 
 
 def write_release(
@@ -84,6 +87,7 @@ def write_release(
             pq.write_table(table.combine_chunks(), folder / name, compression="zstd", write_page_checksum=True)
         manifest = _manifest(assembled, info)
         write_card(folder, manifest, info_license=info.license, harmless=info.harmless)
+        write_datasheet(folder, manifest, info_license=info.license, template=info.datasheet)
         write_croissant(folder, manifest, _files(folder), info_license=info.license)
         manifest["files"] = _files(folder)
         faults = validate("manifest", [(None, manifest)], file="manifest.json")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from unsafe_video_dataset.errors import FaultsError
+from unsafe_video_dataset.errors import FaultsError, InputError
 from unsafe_video_dataset.integrity import sha256_file
 from unsafe_video_dataset.records import Record, validate
 from unsafe_video_dataset.votes import in_order
@@ -40,8 +40,8 @@ class WriteStage:
     records_all: ClassVar[bool] = True  # the manifest records the settings and input files of every stage
 
     def files(self, settings: ReleaseSettings, base: Path) -> list[Path]:
-        """None of its own."""
-        return []
+        """The owner's datasheet, if there is one."""
+        return [base / settings.datasheet] if settings.datasheet else []
 
     def outputs(self, settings: ReleaseSettings, base: Path) -> list[Path]:
         """The manifest, which is written last."""
@@ -64,6 +64,7 @@ class WriteStage:
             settings=recorded_settings(recipe),
             inputs=_inputs(recipe),
             extras=_extras(tables),
+            datasheet=_datasheet(context, settings),
         )
         manifest = write_release(context.base / settings.out, assembled, info, overwrite=True, progress=context.progress)
         rows = [
@@ -76,6 +77,15 @@ class WriteStage:
 
 
 STAGE = WriteStage()
+
+
+def _datasheet(context: Context, settings: ReleaseSettings) -> str | None:
+    if settings.datasheet is None:
+        return None
+    try:
+        return (context.base / settings.datasheet).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"release.datasheet {settings.datasheet!r} can't be read ({type(error).__name__}).") from error
 
 
 def recorded_settings(recipe: Recipe) -> dict[str, Any]:
