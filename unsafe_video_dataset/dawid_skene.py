@@ -68,8 +68,9 @@ def dawid_skene(
     `units`, `raters` and `answers` [N] are the answers one by one; an answer is a class, 0 to `num_classes - 1`.
     `smoothing` >= 0 is added to every cell of a rater's table of counts before it is divided: 0 is the paper's maximum
     likelihood, above 0 the maximum a posteriori under Dirichlet(1 + smoothing). Prevalence is not smoothed, so a class
-    that nobody answered has none. The likelihood stands still when it changes by less than `tolerance` a unit. Equal answers in any order give the same bits. Raises
-    `InputError` for arrays of different lengths, no answer, a class out of range or a bad number.
+    that nobody answered has none. The likelihood stands still when it changes by less than `tolerance` a unit. Equal
+    answers in any order give the same bits. Raises `InputError` for arrays of different lengths, no answer, a class out
+    of range or a bad number.
     """
     labels = np.asarray(answers)
     _check(len(units), len(raters), labels, num_classes, smoothing, tolerance, max_iterations)
