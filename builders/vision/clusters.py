@@ -57,9 +57,9 @@ def cluster(
 
     Rows are sorted by video_id and brought to at most 32 principal components. For each k of `ks` that is below N: the
     silhouette of k-means (on at most 2,000 rows), and its stability: k-means on random halves, each labelling all rows,
-    compared with the labels of the whole by the adjusted Rand index (Hubert and Arabie 1985). k is the smallest whose mean of both is
-    within 0.02 of the best. HDBSCAN (scikit-learn) runs on the same components. Clusters are numbered by size, then by their
-    smallest video_id. Fewer than three distinct vectors are one cluster. Raises `MissingDependency`.
+    compared with the labels of the whole by the adjusted Rand index (Hubert and Arabie 1985). k is the smallest whose mean of
+    both is within 0.02 of the best. HDBSCAN (scikit-learn) runs on the same components. Clusters are numbered by size, then
+    by their smallest video_id. Fewer than three distinct vectors are one cluster. Raises `MissingDependency`.
     """
     if len(set(video_ids)) != len(video_ids) or len(video_ids) != len(vectors):
         raise ValueError("clusters need one row for each distinct video_id")

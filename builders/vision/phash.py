@@ -71,13 +71,17 @@ def _cosines() -> NDArray[np.float64]:
 
 
 def pdq(frames: NDArray[np.uint8]) -> tuple[list[bytes], list[int]]:
-    """PDQ of each frame of uint8 [T, 3, H, W], by `pdqhash` (Facebook's C++), shrunk to 128x128 first; PDQ's own quality."""
+    """PDQ of each frame of uint8 [T, 3, H, W], by `pdqhash` (Facebook's C++), shrunk to 128x128 first; pHash's quality.
+
+    PDQ's own quality falls with contrast: soft scenes have 25 to 60 of 100 where their hashes hold through re-encoding, so a
+    limit that keeps flat frames out would keep them out too. pHash's is 0 on flat frames and ramps and 85 or more on those.
+    """
     choose_hash("pdq")
     import pdqhash
 
     small = resize(frames, _PDQ_SIDE).transpose(0, 2, 3, 1)
-    found = [pdqhash.compute(np.ascontiguousarray(image)) for image in small]
-    return [np.packbits(bits.astype(bool)).tobytes() for bits, _ in found], [int(quality) for _, quality in found]
+    found = [pdqhash.compute(np.ascontiguousarray(image))[0] for image in small]
+    return [np.packbits(bits.astype(bool)).tobytes() for bits in found], phash(frames)[1]
 
 
 _HASHERS: dict[str, Callable[[NDArray[np.uint8]], tuple[list[bytes], list[int]]]] = {"phash": phash, "pdq": pdq}

@@ -35,9 +35,9 @@ class Themes:
 def read_themes(file: Path, *, clusters: Mapping[str, int], items: Mapping[str, str]) -> Themes:
     """Read the file. `clusters`: video_id -> its number; `items`: item -> video_id, of what reached the stage.
 
-    Faults: a target that is not there, no theme or coder, an unknown action, a theme given twice by a coder, and a target that one
-    coder both keeps and drops. An empty action says nothing. A drop of a cluster does not hold for a video that its coder coded
-    on its own. Raises `InputError` for no file.
+    Faults: a target that is not there, no theme or coder, an unknown action, a theme given twice by a coder, and a target that
+    one coder both keeps and drops. An empty action says nothing. A drop of a cluster does not hold for a video that its
+    coder coded on its own. Raises `InputError` for no file.
     """
     themes = Themes()
     rows, themes.faults = read_table(
