@@ -27,14 +27,12 @@ def write_datasheet(folder: Path, manifest: Mapping[str, Any], *, info_license: 
 
     Raises `InputError` for a text that has not each marker once, the first before the second.
     """
-    text = (
-        template if template is not None else _datasheet(manifest, info_license, manifest["settings"].get("harmless") is True)
-    )
+    harmless = manifest["settings"].get("harmless") is True
+    text = _datasheet(manifest, info_license, harmless) if template is None else template
     places = [text.find(marker) for marker in MARKERS]
     if not -1 < places[0] < places[1] or any(text.count(marker) != 1 for marker in MARKERS):
-        raise InputError(
-            f"The datasheet must hold {MARKERS[0]!r} and, after it, {MARKERS[1]!r}, each once: figures go between."
-        )
+        wanted = f"{MARKERS[0]!r} and, after it, {MARKERS[1]!r}, each once"
+        raise InputError(f"The datasheet must hold {wanted}: the figures go between them.")
     figures = f"{MARKERS[0]}\n{_figures(folder, manifest)}\n"
     (folder / "DATASHEET.md").write_text(text[: places[0]] + figures + text[places[1] :], encoding="utf-8")
 
@@ -42,8 +40,8 @@ def write_datasheet(folder: Path, manifest: Mapping[str, Any], *, info_license: 
 def _figures(folder: Path, manifest: Mapping[str, Any]) -> str:
     counts = manifest["counts"]
     votes = ", ".join(f"{n} ({reason})" for reason, n in counts["votes_left_out"].items()) or "none"
-    return f"""{counts["videos"]} videos, {counts["unsafe"]} labelled unsafe, {counts["not_unsafe"]} not; {counts["prompts"]} distinct
-prompts, {counts["groups"]} groups; {counts["votes"]} votes of {counts["raters"]} raters.
+    return f"""{counts["videos"]} videos, {counts["unsafe"]} labelled unsafe, {counts["not_unsafe"]} not; {counts["prompts"]}
+distinct prompts, {counts["groups"]} groups; {counts["votes"]} votes of {counts["raters"]} raters.
 
 {count_tables(counts)}
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .release import Release
 
 _FACTS = ("num_frames", "fps", "width", "height", "duration_seconds", "codec", "num_bytes")
-_LABEL = ("categories", "vote_counts", "num_raters", "soft_labels", "agreement")
+_SHARES = ("vote_counts", "num_raters", "soft_labels", "agreement")
+_LABEL = ("categories", *_SHARES)
 
 
 @dataclass
@@ -220,18 +221,19 @@ def _annotation_faults(
 
 
 def _label_faults(release: Release, seen: _Seen) -> list[Fault]:
-    """Labels by majority must follow from the votes."""
+    """Labels by majority must follow from the votes, and what is counted whatever the method."""
     tie = release.manifest["settings"].get("tie", "negative")
     faults = []
     for video_id, record in sorted(seen.records.items()):
-        if record["label_method"] != "majority" or tie not in ("negative", "positive"):
+        method = record["label_method"]
+        if method == "upstream" or tie not in ("negative", "positive"):
             continue
         try:
             label = vars(label_votes(record["votes"] or [], tie=tie))
         except IntegrityError as error:
             faults.append(Fault(seen.places[video_id], f"video {video_id}: {error}".replace("\n", " "), field="votes"))
             continue
-        for name in _LABEL:
+        for name in _LABEL if method == "majority" else _SHARES:
             if record[name] != label[name]:
                 message = f"video {video_id} says {record[name]}"
                 faults.append(Fault(seen.places[video_id], message, field=name, expected=f"{label[name]}, by its votes"))
