@@ -45,8 +45,6 @@ def test_it_is_sound_and_loads(release: Release) -> None:
     assert release.verify(decode=True).faults == []
     rows = uvd.load_dataset(str(release.path), split="train").num_rows
     assert rows == release.manifest["counts"]["splits"]["train"]["unsafe"]
-        uvd.load_dataset(str(release.path), split="train").num_rows == release.manifest["counts"]["splits"]["train"]["unsafe"]
-    )
     row = release.metadata().to_pylist()[0]
     assert row["votes"]
     assert row["label_method"] == "majority"
