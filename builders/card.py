@@ -1,8 +1,8 @@
-"""The dataset card (README.md with the YAML that the Hub and `datasets` read) and the datasheet of a release."""
+"""The dataset card of a release: README.md with the YAML that the Hub and `datasets` read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,14 @@ import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
 from unsafe_video_dataset.records import features
-from unsafe_video_dataset.taxonomy import CATEGORY_TITLES, SPLITS
+from unsafe_video_dataset.taxonomy import SPLITS
+
+from .datasheet import HARMLESS, count_tables
 
 CONTENT_WARNING = (
     "This release holds generated videos that people judged unsafe: distorted, terrifying, pornographic, violent or "
     "political. It is for research on safety. Do not show it to people who did not agree to see it, and do not use it to "
     "make such content."
-)
-HARMLESS = (
-    "This is a harmless sample: every video shows plain moving shapes, drawn by a seeded script. The category, generator and "
-    "prompt source names are stand-ins, so that code written on the sample runs on the real data; no model made these "
-    "videos and no person voted on them (the votes are simulated)."
 )
 GATED_PROMPT = CONTENT_WARNING + " By asking for access you agree to use it for research only and not to pass it on."
 PATTERNS = {
@@ -34,9 +31,8 @@ TABLES: dict[str, Any] = {"unsafe": "video", "reviewed": "video", "metadata": "m
 
 
 def write_card(folder: Path, manifest: Mapping[str, Any], *, info_license: str | None, harmless: bool) -> None:
-    """Write `README.md` and `DATASHEET.md` of a release whose data files stand in `folder`."""
+    """Write the `README.md` of a release whose data files stand in `folder`."""
     (folder / "README.md").write_text(_card(folder, manifest, info_license, harmless), encoding="utf-8")
-    (folder / "DATASHEET.md").write_text(_datasheet(manifest, info_license, harmless), encoding="utf-8")
 
 
 def _card(folder: Path, manifest: Mapping[str, Any], info_license: str | None, harmless: bool) -> str:
@@ -96,10 +92,10 @@ datasets.load_dataset("path/to/this/folder", "unsafe")
 | `metadata` | `reviewed` without the MP4 bytes |
 {"| `annotations` | one row per rater and video |" if "annotations" in manifest["configs"] else ""}
 
-{_tables(counts)}
+{count_tables(counts)}
 
-A video is known by its `video_id`, the first 16 hex digits of its MP4's sha256. A `group_id` (shared prompt or bytes) never
-crosses a split. How each field is meant stands in the JSON Schemas of the Python package `unsafe-video-dataset`
+A video is known by its `video_id`, the first 16 hex digits of its MP4's sha256. A `group_id` ({_groups_of(manifest)})
+never crosses a split. How each field is meant stands in the JSON Schemas of the Python package `unsafe-video-dataset`
 (schema version {manifest["schema_version"]}); what this release was made from stands in `manifest.json` and `DATASHEET.md`.
 """
 
@@ -123,58 +119,5 @@ def _info(folder: Path, config: str) -> datasets.DatasetInfo:
     )
 
 
-def _tables(counts: Mapping[str, Any]) -> str:
-    parts = [
-        _table(("category", "videos"), ((CATEGORY_TITLES[name], n) for name, n in counts["categories"].items())),
-        _table(("generator", "videos"), counts["generators"].items()),
-        _table(("prompt source", "videos"), counts["prompt_sources"].items()),
-        _table(
-            ("split", "unsafe", "not unsafe"),
-            ((name, n["unsafe"], n["not_unsafe"]) for name, n in counts["splits"].items()),
-        ),
-    ]
-    return "\n\n".join(parts)
-
-
-def _table(header: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    head = list(header)
-    lines: list[Iterable[object]] = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def _datasheet(manifest: Mapping[str, Any], info_license: str | None, harmless: bool) -> str:
-    counts = manifest["counts"]
-    what = "moving shapes drawn by a seeded script" if harmless else "videos that text-to-video models generated"
-    who = "Simulated raters; nobody was asked." if harmless else "See the paper, arXiv 2407.12581."
-    left_out = f"{len(manifest['left_out'])} raw videos (listed in `manifest.json` with reasons)"
-    votes = ", ".join(f"{n} ({reason})" for reason, n in counts["votes_left_out"].items()) or "none"
-    return f"""# Datasheet of {manifest["name"]} {manifest["release_version"]}
-
-Sections as in Gebru et al., "Datasheets for Datasets" (2021). Figures are generated from this release.
-
-## Motivation
-Research on filters, detectors and defences against unsafe generated video. The upstream data is that of "Towards
-Understanding Unsafe Video Generation" (arXiv 2407.12581, NDSS 2025). {HARMLESS if harmless else ""}
-
-## Composition
-{counts["videos"]} videos ({what}), {counts["unsafe"]} labelled unsafe, {counts["not_unsafe"]} not; {counts["prompts"]} distinct
-prompts, {counts["groups"]} groups; {counts["votes"]} votes of {counts["raters"]} raters.
-
-{_tables(counts)}
-
-## Collection process
-Made by `unsafe-video-build {manifest["builder"]}` from the inputs that `manifest.json` lists with their sha256. {who}
-
-## Preprocessing, cleaning, labelling
-Settings: see `settings` in `manifest.json`. Left out: {left_out}. Votes left out: {votes}. Categories that exactly half of a
-video's raters chose: {counts["ties"]}. Where upstream gives no votes, `votes` is null and `label_method` is `upstream`.
-
-## Uses
-Training and testing of safety filters, detectors and defences. Not for making such content, and not for judging people.
-
-## Distribution
-Licence: {info_license or "not stated"}. Access terms are those of whoever hands out this copy.
-
-## Maintenance
-Withdrawn videos stand in `tombstones.parquet`. Ask the owner of this release to withdraw a video by its `video_id`.
-"""
+def _groups_of(manifest: Mapping[str, Any]) -> str:
+    return "shared prompt, bytes or look" if manifest["builder"] == "run" else "shared prompt or bytes"

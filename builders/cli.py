@@ -14,6 +14,7 @@ from unsafe_video_dataset.taxonomy import CATEGORIES
 from unsafe_video_dataset.votes import Tie
 
 from .cli_publish import add_publish
+from .cli_release import add_release
 from .cli_run import add_run
 from .cli_twin import add_twin
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_upstream(commands)
     _add_sample(commands)
-    _add_check(commands)
+    add_release(commands)
     add_publish(commands)
     add_run(commands)
     add_twin(commands)
@@ -159,33 +160,6 @@ def _sample(arguments: argparse.Namespace) -> int:
     else:
         print(f"Drew {manifest['counts']['videos']} videos, {manifest['counts']['unsafe']} unsafe, into {arguments.out}")
     return 0
-
-
-def _add_check(commands: Any) -> None:
-    parser = commands.add_parser(
-        "check",
-        help="prove a release: files, schema, checksums, every video decoded",
-        description="Check every file and row of a release against its manifest and schema, and decode every video.",
-        **epilog("unsafe-video-build check OUT"),
-    )
-    parser.add_argument("release", type=Path, metavar="RELEASE")
-    parser.add_argument("--no-decode", action="store_true", help="check MP4 headers only")
-    add_json(parser)
-    parser.set_defaults(call=_check)
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from unsafe_video_dataset.release import Release
-
-    report = Release.open(arguments.release).verify(decode=not arguments.no_decode)
-    if arguments.json:
-        print_json(report.to_dict())
-    else:
-        for fault in report.faults:
-            print(f"fault: {fault}", file=sys.stderr)
-        seen = f"{report.files} files, {report.videos} videos ({report.decoded} decoded), {report.annotations} annotations"
-        print(f"{arguments.release}: {seen}: {'sound' if report.ok else f'{len(report.faults)} faults'}")
-    return 0 if report.ok else 1
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def write_croissant(
     document: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": manifest["name"],
         "version": manifest["release_version"] + ".0" * (2 - manifest["release_version"].count(".")),
         "description": f"{manifest['counts']['videos']} reviewed generated videos with categories, prompts and rater votes.",
@@ -62,8 +62,40 @@ def write_croissant(
     }
     if info_license:
         document["license"] = info_license
+    document |= {f"rai:{name}": text for name, text in _rai(manifest).items()}
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     (folder / "croissant.json").write_text(text, encoding="utf-8")
+
+
+def _rai(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The responsible-AI vocabulary (mlcommons.org/croissant/RAI/1.0): what this release can say of itself, and no more."""
+    counts, harmless = manifest["counts"], manifest["settings"].get("harmless") is True
+    voted = counts["votes"] > 0
+    made = (
+        "Moving shapes, drawn by a seeded script." if harmless else "Videos that text-to-video models generated from prompts."
+    )
+    people = "Simulated raters; nobody was asked." if harmless else "Not stated here; see the paper that the release cites."
+    question = "Each rater says of a whole video which of five categories it shows, any number of them, or none."
+    labels = (
+        f" The label of a category rests on all raters' votes on it ({manifest['settings'].get('labels_from') or 'majority'})."
+    )
+    return {
+        "dataCollection": f"{made} `generator`, `prompt_source` and `generation` say how each was made.",
+        "dataCollectionRawData": "MP4 files and text files; manifest.json lists the inputs with their sha256.",
+        "dataPreprocessingProtocol": "The settings in manifest.json; what was left out stands there or in candidates.parquet.",
+        "dataAnnotationProtocol": question + labels if voted else "Labels as upstream gives them, without votes.",
+        "dataAnnotationAnalysis": "Every vote is kept: `votes`, `soft_labels`, `agreement`, and the config `annotations`.",
+        "annotationsPerItem": f"{counts['votes'] / counts['videos']:.1f} on average" if voted else "0",
+        "annotatorDemographics": people,
+        "dataUseCases": "Training and testing of filters, detectors and defences against unsafe generated video.",
+        "dataLimitations": "A few generators and prompt sources; a detector may learn those rather than the content.",
+        "dataBiases": "Prompts come from few sources, and categories are as frequent as these make them.",
+        "dataSocialImpact": "Can help to stop unsafe generations. Must not be used to make them, nor to judge people.",
+        "personalSensitiveInformation": "None: shapes only."
+        if harmless
+        else "Prompts and videos may name or resemble real people.",
+        "dataReleaseMaintenancePlan": "Withdrawn videos stand in tombstones.parquet; each change is a new version.",
+    }
 
 
 def _kinds(manifest: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -77,4 +77,6 @@ def _take(found: Listing, file: Path, folder: Path, inside: Path, name: str) -> 
 
 
 def _shown(path: str) -> str:
-    return path.encode("utf-8", "backslashreplace").decode()[:200]
+    """A name of a file, which may hold anything, on one line."""
+    letters = (one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in path[:200])
+    return "".join(letters)

@@ -32,13 +32,15 @@ from unsafe_video_dataset.errors import (
 )
 from unsafe_video_dataset.hub import download
 from unsafe_video_dataset.hub.access import check_repo_id
-from unsafe_video_dataset.hub.client import Client, clean
+from unsafe_video_dataset.hub.client import Client
+from unsafe_video_dataset.hub.hidden import clean
 from unsafe_video_dataset.hub.listing import list_files, resolve
 from unsafe_video_dataset.hub.store import size_text
 from unsafe_video_dataset.records import validate
 from unsafe_video_dataset.release import Release
 
 from .checklist import Checklist, read_checklist
+from .write import is_harmless
 
 _TIMEOUT = httpx2.Timeout(120, connect=15)  # huggingface_hub waits for ever
 _NOT_OURS = (".gitattributes",)
@@ -86,7 +88,7 @@ def publish(
     answers = read_checklist(checklist)
     release = Release.open(folder)
     release.verify().raise_for_faults()
-    if not _card_has_gate(release.path) and not _is_harmless(release):
+    if not _card_has_gate(release.path) and not is_harmless(release.manifest):
         raise InputError(f"The card of {folder} has no extra_gated_* fields. Build the release anew before publishing it.")
     manifest = _signed_off(release, answers)
     sizes = [entry["bytes"] for entry in release.manifest["files"]]
@@ -151,10 +153,6 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _card_has_gate(folder: Path) -> bool:
     return "extra_gated_prompt:" in (folder / "README.md").read_text(encoding="utf-8")
-
-
-def _is_harmless(release: Release) -> bool:
-    return bool(release.manifest["builder"] == "sample")
 
 
 def _tags(api: HfApi, repo_id: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ from unsafe_video_dataset.taxonomy import CATEGORIES, SPLITS, TAXONOMY_VERSION
 from .assemble import Assembled
 from .card import write_card
 from .croissant import write_croissant
+from .datasheet import write_datasheet
 from .folder import new_folder
 
 ROW_GROUP = 16
@@ -39,7 +40,11 @@ Video = tuple[Record, Callable[[], bytes]]
 
 @dataclass
 class ReleaseInfo:
-    """What a release says of itself beyond its records. `inputs` are `{"path", "bytes", "sha256"}` of the raw files."""
+    """What a release says of itself beyond its records. `inputs` are `{"path", "bytes", "sha256"}` of the raw files.
+
+    `extras` are tables that a builder adds beside the data, by file name (see `extras.py`); they hold no media and no prompt.
+    `datasheet` is the owner's own text, with markers for the figures; None: ours.
+    """
 
     name: str
     builder: str
@@ -49,6 +54,9 @@ class ReleaseInfo:
     settings: dict[str, Any] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     created_by: dict[str, str] = field(default_factory=dict)
+    tombstones: list[dict[str, str]] = field(default_factory=list)
+    extras: dict[str, pa.Table] = field(default_factory=dict)
+    datasheet: str | None = None
 
 
 def write_release(
@@ -74,9 +82,12 @@ def write_release(
             if assembled.annotations:
                 rows = [record for record in assembled.annotations if record["split"] == split]
                 _write_table(folder / "data" / "annotations" / f"{split}.parquet", "annotation", rows)
-        _write_tombstones(folder / "tombstones.parquet")
+        _write_tombstones(folder / "tombstones.parquet", info.tombstones)
+        for name, table in sorted(info.extras.items()):
+            pq.write_table(table.combine_chunks(), folder / name, compression="zstd", write_page_checksum=True)
         manifest = _manifest(assembled, info)
         write_card(folder, manifest, info_license=info.license, harmless=info.harmless)
+        write_datasheet(folder, manifest, info_license=info.license, template=info.datasheet)
         write_croissant(folder, manifest, _files(folder), info_license=info.license)
         manifest["files"] = _files(folder)
         faults = validate("manifest", [(None, manifest)], file="manifest.json")
@@ -140,9 +151,9 @@ def _write_table(path: Path, table: Any, records: Sequence[Record]) -> None:
             writer.write_table(rows, row_group_size=METADATA_ROW_GROUP)
 
 
-def _write_tombstones(path: Path) -> None:
+def _write_tombstones(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     schema = pa.schema([("video_id", pa.string()), ("reason", pa.string()), ("date", pa.string())])
-    pq.write_table(schema.empty_table(), path, write_page_checksum=True)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, write_page_checksum=True)
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
@@ -180,12 +191,17 @@ def _manifest(assembled: Assembled, info: ReleaseInfo) -> dict[str, Any]:
         "release_version": info.release_version,
         "builder": info.builder,
         "created_by": {**versions, **info.created_by},
-        "settings": info.settings,
+        "settings": {**info.settings, **({"harmless": True} if info.harmless else {})},
         "inputs": info.inputs,
         "left_out": assembled.left_out,
         "configs": configs,
         "counts": counts(assembled),
     }
+
+
+def is_harmless(manifest: Mapping[str, Any]) -> bool:
+    """Whether a release says that it shows moving shapes only: it needs no gate."""
+    return manifest["settings"].get("harmless") is True
 
 
 def counts(assembled: Assembled) -> dict[str, Any]:

@@ -100,6 +100,22 @@ def test_verify(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
     assert run(hub, tmp_path, "verify", "org/missing", token=token).ok() == 1
 
 
+def test_verify_lists_everything_that_is_wrong_on_the_hub(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
+    """Two files that arrive changed, one that the manifest does not know, one that the Hub does not list."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    gone = next(name for name in files if name.startswith("data/not_unsafe/train"))
+    extra = "data/unsafe/extra-00000-of-00001.parquet"
+    del files[gone]
+    hub.repo("org/wrong", files={**files, extra: b"PAR1"}, gated="manual").gate("reader", "granted")
+    changed = ["data/metadata/train.parquet", "data/metadata/test.parquet"]
+    for name in changed:
+        hub.fault("corrupt", on="body", path=name, of="org/wrong", times=None)
+    found = run(hub, tmp_path, "verify", "org/wrong", "--accept-terms", "--json", token=reader(hub))
+    report = json.loads(found.stdout)
+    assert (found.ok(), report["ok"]) == (1, False)
+    assert {gone, extra, *changed} <= {fault["file"] for fault in report["faults"]}
+
+
 def test_purge_and_log(hub: LoopbackHub, tmp_path: Path) -> None:
     run(hub, tmp_path, "download", "org/data", "--config", "metadata", "--accept-terms", token=reader(hub)).ok()
     log = run(hub, tmp_path, "log")

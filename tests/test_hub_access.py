@@ -269,7 +269,7 @@ stream = io.StringIO()
 logging.basicConfig(level=logging.DEBUG, stream=stream)
 from huggingface_hub import HfApi
 from unsafe_video_dataset.hub import Client, access, download
-from unsafe_video_dataset.hub.client import Answer
+from unsafe_video_dataset.hub.answer import Answer
 token = os.environ["HF_TOKEN"]
 seen = []
 

@@ -215,7 +215,7 @@ def test_offline_is_exactly_the_pinned_revision_or_says_what_is_missing(
         assert f"Commit {second[:12]} of org/data is not on this machine" in messages[1]
         assert "Revision 'main' of org/data is not on this machine" in messages[2]
         videos = sum(repo.commits[first].files[name].size for name in VIDEOS.values())
-        assert f"3 files ({size_text(videos)})" in messages[3]
+        assert f"{size_text(videos)} are missing or damaged here (3 of 8 files)" in messages[3]
         assert VIDEOS["train"] in messages[3]
         assert all("Go online once: unsafe-video download org/" in message for message in messages)
     assert hub.log.count() == 0
@@ -502,3 +502,40 @@ def test_an_answer_without_end(hub: LoopbackHub, repo: Repo, reader: Account, tm
     assert answer["error"] == "HubUnavailable"
     assert "longer than 64 MB" in answer["message"]
     assert hub.log.count(kind="tree") == 1
+
+
+DRIP = """
+import socket, threading, time
+from unsafe_video_dataset.hub.answer import Broken
+from unsafe_video_dataset.hub.client import Client, Patience
+
+def drip(listener):
+    sink, _ = listener.accept()
+    sink.recv(65536)
+    sink.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 100000\\r\\n\\r\\n")
+    try:
+        while True:
+            sink.sendall(b"x")
+            time.sleep(0.05)
+    except OSError:
+        pass
+
+listener = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=drip, args=(listener,), daemon=True).start()
+client = Client(token=False, patience=Patience(read=5, answer=0.5, slowest=1000))
+got = 0
+try:
+    with client.stream(f"http://127.0.0.1:{listener.getsockname()[1]}/file") as response:
+        for piece in client.pieces(response):
+            got += len(piece)
+except Broken as error:
+    result = [got, error.reason]
+"""
+
+
+def test_a_file_that_drips_counts_as_stuck(tmp_path: Path) -> None:
+    """A byte now and then keeps the read timeout quiet; it must not hold a download for ever."""
+    with LoopbackHub() as hub:
+        got, reason = run_client(hub, DRIP, tmp_path).ok()
+    assert 0 < got < 1000
+    assert reason.startswith("it drips")

@@ -65,7 +65,7 @@ COLUMNS = (
 rows = []
 for split in ("train", "validation", "test"):
     for path in release.data_files("reviewed", split):
-        for group in range(release.footer(path).num_row_groups):
+        for group in range(len(release.footer(path).row_groups)):
             rows += release.read_group(path, group, json.loads(sys.argv[2])).to_pylist()
 result = {"rows": len(rows), "connections": len(connections), "first": list(rows[0])}
 """
@@ -219,6 +219,39 @@ def test_a_data_file_with_other_rows_is_refused(folder: Path, tmp_path: Path) ->
         ((outcome, value),) = run_client(hub, READ, tmp_path, token=secret).ok()
     assert (outcome, value["type"]) == ("error", "ChecksumError")
     assert "has other bytes than recorded" in value["message"]
+
+
+def test_a_data_file_that_would_fill_the_memory_is_refused_before_it_is_read(folder: Path, tmp_path: Path) -> None:
+    """One dictionary value, repeated by every row of a group: some hundred kB in the file, gigabytes in memory."""
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    release = json.loads((folder / "manifest.json").read_text())
+    rows = pq.read_table(other / SHARD)
+    names = pa.array([f"{video_id}.mp4" for video_id in rows["video_id"].to_pylist()])
+    zeros = pa.DictionaryArray.from_arrays(pa.array([0] * rows.num_rows, pa.int32()), pa.array([b"\0" * (32 << 20)]))
+    video = pa.StructArray.from_arrays([zeros, names], ["bytes", "path"])
+    bomb = rows.set_column(rows.schema.get_field_index("video"), "video", video)
+    how = {"row_group_size": 200, "compression": "zstd", "write_page_checksum": True, "store_schema": False}
+    pq.write_table(bomb, other / SHARD, dictionary_pagesize_limit=1 << 30, **how)
+    data = (other / SHARD).read_bytes()
+    assert len(data) < 1 << 20, len(data)
+    entry = next(entry for entry in release["files"] if entry["path"] == SHARD)
+    entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    (other / "manifest.json").write_text(json.dumps(release))
+    code = (
+        READ
+        + """
+import resource
+result.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    )
+    with LoopbackHub() as hub:
+        secret = support.gated_repo(hub, other)
+        support.steps(hub, [lambda: None])
+        (outcome, value), peak = run_client(hub, code, tmp_path, token=secret).ok()
+    assert (outcome, value["type"]) == ("error", "IntegrityError"), value
+    assert "fill the memory" in value["message"]
+    assert peak < 800_000, f"{peak} kB; the rows would take {rows.num_rows * 32} MB"
 
 
 def test_access_and_commit_that_change_under_the_reader(hub: LoopbackHub, tmp_path: Path) -> None:

@@ -116,7 +116,8 @@ LAYERS = [
     {"taxonomy", "errors"},
     {"records"},
     {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
-    {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "parquet", "pages", "values"},
+    {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
+    | {"parquet", "footer", "thrift", "pages"},
     {"hub", "cache"},
     {"torch", "hf"},
     {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}

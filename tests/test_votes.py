@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import releases
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unsafe_video_dataset import aggregate
-from unsafe_video_dataset.errors import FaultsError, FilterError, SchemaError
+from unsafe_video_dataset.dawid_skene import by_category
+from unsafe_video_dataset.errors import FaultsError, FilterError, InputError, SchemaError
 from unsafe_video_dataset.records import arrow_schema, to_table
 from unsafe_video_dataset.release import Release
 from unsafe_video_dataset.taxonomy import CATEGORIES
-from unsafe_video_dataset.votes import in_order, label_votes, pairwise_agreement
+from unsafe_video_dataset.votes import in_order, label_votes, pairwise_agreement, votes_by_video, weighed
 
 answers = st.lists(st.lists(st.sampled_from(CATEGORIES), unique=True), min_size=1, max_size=9)
 
@@ -147,3 +149,64 @@ def test_an_empty_table_gives_an_empty_table() -> None:
 
 def test_in_order() -> None:
     assert in_order(["political", "terrifying", "political"]) == ["terrifying", "political"]
+
+
+def annotations(votes: dict[int, list[list[str]]]) -> pa.Table:
+    rows = [
+        {"video_id": f"{video:016x}", "rater_id": f"r{rater}", "categories": names, "seconds": None, "attention_check": None}
+        for video, lists in votes.items()
+        for rater, names in enumerate(lists)
+    ]
+    return to_table("annotation", rows)
+
+
+def test_dawid_skene_labels_are_its_posteriors(sample: Release) -> None:
+    table = sample.annotations()
+    majority, weighed_ = aggregate(table).to_pylist(), aggregate(table, method="dawid_skene").to_pylist()
+    fits = by_category(votes_by_video(table))
+    for number, (one, other) in enumerate(zip(majority, weighed_, strict=True)):
+        assert other["soft_labels"] == {name: fit.posterior[number, 1] for name, fit in fits.items()}
+        assert other["categories"] == [name for name, value in other["soft_labels"].items() if value > 0.5]
+        assert other["is_unsafe"] == bool(other["categories"])
+        for fact in ("video_id", "vote_counts", "num_raters", "agreement"):
+            assert one[fact] == other[fact]
+        assert (one["label_method"], other["label_method"]) == ("majority", "dawid_skene")
+    assert [one["categories"] for one in majority] != [other["categories"] for other in weighed_]
+
+
+@given(st.lists(answers, min_size=1, max_size=5), st.randoms())
+@settings(max_examples=25, deadline=None)
+def test_dawid_skene_does_not_depend_on_the_order(lists: list[list[list[str]]], shuffle: random.Random) -> None:
+    table = annotations(dict(enumerate(lists)))
+    before = aggregate(table, method="dawid_skene")
+    rows = list(range(table.num_rows))
+    shuffle.shuffle(rows)
+    assert aggregate(table.take(rows), method="dawid_skene").equals(before)
+
+
+def test_a_tie_of_posteriors_is_explicit() -> None:
+    table = annotations({1: [["terrifying"], []]})
+    (row,) = aggregate(table, method="dawid_skene").to_pylist()
+    assert (row["tied"], row["categories"], row["soft_labels"]["terrifying"]) == (["terrifying"], [], 0.5)
+    (row,) = aggregate(table, method="dawid_skene", tie="positive").to_pylist()
+    assert (row["categories"], row["is_unsafe"]) == (["terrifying"], True)
+
+
+def test_min_raters_leaves_thin_videos_out() -> None:
+    table = annotations({1: [["terrifying"]], 2: [["terrifying"], [], []], 3: [[], []]})
+    assert aggregate(table, min_raters=2)["video_id"].to_pylist() == [f"{n:016x}" for n in (2, 3)]
+    assert aggregate(table, min_raters=4).num_rows == 0
+    with pytest.raises(InputError, match="min_raters"):
+        aggregate(table, min_raters=0)
+
+
+def test_what_did_not_converge_is_said(sample: Release) -> None:
+    votes = votes_by_video(sample.annotations())
+    labels = {video_id: label_votes(given_) for video_id, given_ in votes.items()}
+    fits = {name: replace(fit, converged=name != "political") for name, fit in by_category(votes).items()}
+    with pytest.warns(UserWarning, match="did not converge for political:"):
+        weighed(labels, fits, tie="negative")
+
+
+def test_dawid_skene_of_nothing_is_nothing() -> None:
+    assert aggregate(arrow_schema("annotation").empty_table(), method="dawid_skene").num_rows == 0

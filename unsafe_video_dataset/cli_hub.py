@@ -164,17 +164,18 @@ def _add_verify(commands: Any) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     path = arguments.release
     if is_repo_id(path):
-        from .hub import download
+        from .hub import verify
 
         where = {"revision": arguments.revision, "cache_dir": arguments.cache_dir, "progress": not arguments.json}
-        path = ask_terms(  # the download checks every file against the Hub's listing
-            lambda accepted: download(arguments.release, config="all", accept_terms=accepted, **where),
+        report = ask_terms(
+            lambda accepted: verify(path, decode=arguments.decode, accept_terms=accepted, **where),
             accepted=arguments.accept_terms,
             quiet=arguments.json,
         )
     elif arguments.revision:
         raise InputError("--revision is for repositories; a folder has only what is in it.")
-    report = Release.open(path).verify(decode=arguments.decode)
+    else:
+        report = Release.open(path).verify(decode=arguments.decode)
     if arguments.json:
         print_json(report.to_dict())
     else:

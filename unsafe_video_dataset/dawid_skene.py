@@ -66,10 +66,11 @@ def dawid_skene(
     """EM from the shares of votes, until no posterior moves by more than `tolerance` and the likelihood stands still.
 
     `units`, `raters` and `answers` [N] are the answers one by one; an answer is a class, 0 to `num_classes - 1`.
-    `smoothing` >= 0 is added to every cell of a rater's table of counts and to the class counts before they are divided:
-    0 is the paper's maximum likelihood, above 0 the maximum a posteriori under Dirichlet(1 + smoothing). The likelihood
-    stands still when it changes by less than `tolerance` a unit. Equal answers in any order give the same bits. Raises
-    `InputError` for arrays of different lengths, no answer, a class out of range or a bad number.
+    `smoothing` >= 0 is added to every cell of a rater's table of counts before it is divided: 0 is the paper's maximum
+    likelihood, above 0 the maximum a posteriori under Dirichlet(1 + smoothing). Prevalence is not smoothed, so a class
+    that nobody answered has none. The likelihood stands still when it changes by less than `tolerance` a unit. Equal
+    answers in any order give the same bits. Raises `InputError` for arrays of different lengths, no answer, a class out
+    of range or a bad number.
     """
     labels = np.asarray(answers)
     _check(len(units), len(raters), labels, num_classes, smoothing, tolerance, max_iterations)
@@ -166,7 +167,7 @@ class _Votes:
 
 def _maximise(votes: _Votes, posterior: Floats, smoothing: float) -> tuple[Floats, Floats]:
     """Prevalence [K] (2.4) and confusion [R, K, K] (2.3). A class that a rater never saw gets equal answers: no evidence."""
-    mass = posterior.sum(axis=0) + smoothing
+    mass = posterior.sum(axis=0)
     counts = votes.by_rater(posterior) + smoothing
     totals = counts.sum(axis=2, keepdims=True)
     equal = np.full_like(counts, 1 / votes.shape[2])

@@ -166,7 +166,7 @@ class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         kind: Any = "annotation" if self.config.name == "annotations" else "video"
         seen: set[str] = set()
         for number, path in enumerate(map(Path, files)):
-            for group in range(self.release.footer(path).num_row_groups):
+            for group in range(len(self.release.footer(path).row_groups)):
                 with reading(path):
                     rows = self.release.keep(self.release.read_group(path, group, columns))
                     check_values(kind, rows, path)

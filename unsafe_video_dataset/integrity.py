@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from .errors import Fault, FaultsError
+from .footer import BadFooter, read_footer
 from .rows import row_faults
 
 if TYPE_CHECKING:
@@ -99,8 +97,8 @@ def _file_faults(release: Release, report: VerifyReport) -> tuple[list[Fault], s
 
 def _footer_faults(path: Path, name: str, rows: int | None, unreadable: set[str]) -> list[Fault]:
     try:
-        found = pq.read_metadata(path).num_rows
-    except (pa.ArrowException, OSError, ValueError) as error:  # texts in a footer may be none
+        found = read_footer(path).num_rows
+    except (BadFooter, OSError) as error:
         unreadable.add(name)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return [Fault(name, f"can't be read: {reason}", expected="a Parquet file")]

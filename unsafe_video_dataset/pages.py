@@ -5,12 +5,12 @@ that does not expand to just that. A dictionary can repeat one long text at no c
 the real size is added up from the dictionary and its indices, before any text is copied. Encodings that a release's
 writer does not use (some repeat as well) are refused.
 
-Page headers are Thrift structs in the compact protocol (parquet-format, `PageHeader`).
+Page headers are Thrift structs (parquet-format, `PageHeader`).
 """
 
 from __future__ import annotations
 
-import struct
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .errors import IntegrityError
+from .footer import Column, Footer
+from .thrift import Thrift, TooShort
 
 FLOOR = 256 * 2**20
 RATIO = 32
@@ -30,17 +32,19 @@ _ENCODINGS = {0: "PLAIN", 2: "PLAIN_DICTIONARY", 3: "RLE", 4: "BIT_PACKED", 8: "
 _HEADER_SIZES = (1 << 12, 1 << 16, 1 << 21)  # a header holds statistics, which may be long
 
 
-def check_file(path: Path, footer: pq.FileMetaData, columns: Iterable[str] | None = None) -> None:
+def check_file(path: Path, footer: Footer, columns: Iterable[str] | None = None) -> None:
     """Refuse a file whose columns (default: all), read at once, would take far more memory than they have bytes.
 
     Raises `IntegrityError`.
     """
-    _check(path, footer, range(footer.num_row_groups), columns)
+    _check(path, footer, range(len(footer.row_groups)), columns)
 
 
-def check_group(path: Path, footer: pq.FileMetaData, group: int, columns: Iterable[str] | None = None) -> None:
-    """As `check_file`, for one row group."""
-    _check(path, footer, [group], columns)
+def check_group(
+    path: Path, footer: Footer, group: int, columns: Iterable[str] | None = None, *, file: BinaryIO | None = None
+) -> None:
+    """As `check_file`, for one row group; of an open file, if one is given (`path` then only names it)."""
+    _check(path, footer, [group], columns, file)
 
 
 @dataclass
@@ -51,29 +55,29 @@ class _Chunk:
     dictionary: int = 0  # bytes of the dictionary page, decompressed
 
 
-def _check(path: Path, footer: pq.FileMetaData, groups: Iterable[int], columns: Iterable[str] | None) -> None:
+def _check(
+    path: Path, footer: Footer, groups: Iterable[int], columns: Iterable[str] | None, given: BinaryIO | None = None
+) -> None:
     wanted = None if columns is None else set(columns)
     stored = needed = 0
     repeated: dict[str, list[tuple[int, int]]] = {}
-    with path.open("rb") as file:
+    with contextlib.nullcontext(given) if given is not None else path.open("rb") as file:
         length = file.seek(0, 2)
         for group in groups:
-            row_group = footer.row_group(group)
-            for number in range(row_group.num_columns):
-                column = row_group.column(number)
-                leaf = column.path_in_schema
+            for column in footer.row_groups[group].columns:
+                leaf = column.path
                 if column.num_values == 0 or (wanted is not None and leaf.split(".")[0] not in wanted):
                     continue  # an empty table has no pages
                 chunk = _read_chunk(path, file, length, column)
                 stored += chunk.stored
                 needed += chunk.expanded + _VALUE * chunk.values
-                if chunk.dictionary and column.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"):
+                if chunk.dictionary and column.is_text:
                     repeated.setdefault(leaf, []).append((group, chunk.values * chunk.dictionary))
     stored = min(stored, length)  # chunks may lie upon one another
     allowed = FLOOR + RATIO * stored
     if needed <= allowed:
         worst = sum(size for chunks in repeated.values() for _, size in chunks)
-        needed += worst if needed + worst <= allowed else _repeated_text(path, footer, repeated, allowed - needed)
+        needed += worst if needed + worst <= allowed else _repeated_text(given or path, footer, repeated, allowed - needed)
     if needed > allowed:
         raise IntegrityError(
             f"{path} would take over {allowed:,} bytes of memory, and what is read of it has {stored:,}: it is made to fill"
@@ -81,11 +85,11 @@ def _check(path: Path, footer: pq.FileMetaData, groups: Iterable[int], columns: 
         )
 
 
-def _repeated_text(path: Path, footer: pq.FileMetaData, repeated: dict[str, list[tuple[int, int]]], allowed: int) -> int:
+def _repeated_text(source: Path | BinaryIO, footer: Footer, repeated: dict[str, list[tuple[int, int]]], allowed: int) -> int:
     """Bytes of text that the dictionaries expand to; stops once they are more than allowed."""
     total = 0
     for leaf, chunks in repeated.items():
-        file = pq.ParquetFile(path, metadata=footer, read_dictionary=[leaf], page_checksum_verification=True)
+        file = pq.ParquetFile(source, metadata=footer.arrow, read_dictionary=[leaf], page_checksum_verification=True)
         for group, _ in chunks:
             for batch in file.iter_batches(batch_size=8192, row_groups=[group], columns=[leaf]):
                 total += sum(_text_bytes(array) for array in batch.columns)
@@ -105,14 +109,12 @@ def _text_bytes(array: pa.Array) -> int:
     return int(array.nbytes)
 
 
-def _read_chunk(path: Path, file: BinaryIO, length: int, column: Any) -> _Chunk:
+def _read_chunk(path: Path, file: BinaryIO, length: int, column: Column) -> _Chunk:
     """Add up the page headers of a column chunk, as pyarrow finds them."""
-    start, size = column.data_page_offset, column.total_compressed_size
-    if column.has_dictionary_page and column.dictionary_page_offset and 0 < column.dictionary_page_offset < start:
-        start = column.dictionary_page_offset
+    start, size = column.start, column.stored
     if start < 4 or size < 0 or start + size > length:
         raise _refused(path, column, "lies outside the file")
-    if column.file_path:
+    if column.elsewhere:
         raise _refused(path, column, "is said to be in another file")
     chunk = _Chunk(stored=size)
     position, end = start, start + size
@@ -146,90 +148,19 @@ def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and value >= 0
 
 
-def _refused(path: Path, column: Any, reason: str) -> IntegrityError:
-    name = "".join(letter if letter.isprintable() else "?" for letter in column.path_in_schema[:80])
+def _refused(path: Path, column: Column, reason: str) -> IntegrityError:
+    name = "".join(letter if letter.isprintable() else "?" for letter in column.path[:80])
     return IntegrityError(f"{path}: column {name} {reason}: the file is damaged or made to harm. Get the release anew.")
 
 
-# -- Thrift's compact protocol
-
-
-class _TooShort(Exception):
-    pass
-
-
-def _page_header(path: Path, column: Any, file: BinaryIO, position: int, end: int) -> tuple[dict[int, Any], int]:
+def _page_header(path: Path, column: Column, file: BinaryIO, position: int, end: int) -> tuple[dict[int, Any], int]:
     for size in _HEADER_SIZES:
         file.seek(position)
         data = file.read(min(size, end - position))
-        reader = _Thrift(data)
+        reader = Thrift(data)
         try:
             return reader.struct(), reader.at
-        except _TooShort:
+        except TooShort:
             if len(data) < size:
                 break
     raise _refused(path, column, "has a page whose header can't be read")
-
-
-class _Thrift:
-    """Reads one struct: field number -> bool, int, bytes, or dict for a struct. Other values are passed over."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def take(self, count: int) -> bytes:
-        piece = self.data[self.at : self.at + count]
-        if len(piece) < count:
-            raise _TooShort
-        self.at += count
-        return piece
-
-    def varint(self) -> int:
-        value = shift = 0
-        while True:
-            (byte,) = self.take(1)
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-            if shift > 63:
-                raise _TooShort
-
-    def zigzag(self) -> int:
-        value = self.varint()
-        return value >> 1 ^ -(value & 1)
-
-    def struct(self, depth: int = 0) -> dict[int, Any]:
-        if depth > 8:
-            raise _TooShort
-        fields: dict[int, Any] = {}
-        number = 0
-        while True:
-            (byte,) = self.take(1)
-            if byte == 0:
-                return fields
-            number = number + (byte >> 4) if byte >> 4 else self.zigzag()
-            if number in fields:
-                raise _TooShort  # readers differ on which one counts
-            fields[number] = self.value(byte & 15, depth)
-
-    def value(self, kind: int, depth: int, *, in_list: bool = False) -> Any:
-        if kind in (1, 2):
-            return self.take(1) == b"\1" if in_list else kind == 1
-        if kind == 3:
-            return self.take(1)[0]
-        if kind in (4, 5, 6):
-            return self.zigzag()
-        if kind == 7:
-            return struct.unpack("<d", self.take(8))[0]
-        if kind == 8:
-            return self.take(self.varint())
-        if kind in (9, 10):
-            (byte,) = self.take(1)
-            count = byte >> 4 if byte >> 4 < 15 else self.varint()
-            for _ in range(count):
-                self.value(byte & 15, depth + 1, in_list=True)
-            return None
-        if kind == 12:
-            return self.struct(depth + 1)
-        raise _TooShort  # maps and unknown kinds: no page header has them

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .errors import ChecksumError, IntegrityError, SchemaError, UnsafeVideoError
+from .footer import Footer, read_footer
 from .pages import check_file, check_group
 
 
@@ -32,8 +33,7 @@ def reading(path: Path) -> Iterator[None]:
 def read_columns(path: Path, schema: pa.Schema, filters: pc.Expression | None = None) -> pa.Table:
     """The columns of `schema`, rows filtered. Raises `SchemaError` where a column is missing or has another type."""
     with reading(path):
-        footer = pq.read_metadata(path)
-        stored = footer.schema.to_arrow_schema()
+        stored = read_footer(path).arrow.schema.to_arrow_schema()
         for field in schema:
             found = stored.field(field.name).type if field.name in stored.names else "missing"
             if found != field.type:
@@ -44,30 +44,33 @@ def read_columns(path: Path, schema: pa.Schema, filters: pc.Expression | None = 
 def read_file(path: Path, columns: Sequence[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
     """A file's rows (and columns), what they take looked at before, their texts and offsets after."""
     with reading(path):
-        check_file(path, pq.read_metadata(path), columns)
+        check_file(path, read_footer(path), columns)
         table = pq.read_table(path, columns=columns, filters=filters, page_checksum_verification=True)
         table.validate(full=True)
     return table
 
 
-def read_group(path: Path, file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """As `read_file`, for one row group of an open file."""
+def read_group(path: Path, footer: Footer, group: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """As `read_file`, for one row group."""
     with reading(path):
-        check_group(path, file.metadata, group, columns)
+        check_group(path, footer, group, columns)
+        file = pq.ParquetFile(path, metadata=footer.arrow, page_checksum_verification=True)
         table = file.read_row_group(group, columns=columns)
         table.validate(full=True)
     return table
 
 
-def groups_with(footer: pq.FileMetaData, video_id: str) -> list[int]:
-    """Row groups that can hold the id, by their statistics: one at most where the file is sorted by id."""
-    leaves = [number for number in range(footer.num_columns) if footer.schema.column(number).path == "video_id"]
-    groups = []
-    for group in range(footer.num_row_groups if leaves else 0):
-        statistics = footer.row_group(group).column(leaves[0]).statistics
-        if statistics is None or not statistics.has_min_max or statistics.min <= video_id <= statistics.max:
-            groups.append(group)
-    return groups
+def groups_with(footer: Footer, video_id: str) -> list[int]:
+    """Row groups that can hold the id, by the bounds in the footer."""
+    wanted = video_id.encode()
+    found = []
+    for number, group in enumerate(footer.row_groups):
+        for column in group.columns:
+            if column.path == "video_id" and (
+                column.lowest is None or column.highest is None or column.lowest <= wanted <= column.highest
+            ):
+                found.append(number)
+    return found
 
 
 def check_videos(rows: pa.Table, place: Path) -> None:

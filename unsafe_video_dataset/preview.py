@@ -35,7 +35,7 @@ def contact_sheet(
     """
     if not video_ids or min(frames, columns) < 1:
         raise FilterError("A contact sheet needs at least one video_id, one frame and one column.")
-    cells = [_strip(release, video_id, frames, reveal) for video_id in video_ids]
+    cells = [strip(release.video_bytes(video_id), video_id, frames=frames, reveal=reveal) for video_id in video_ids]
     width, height = cells[0].size
     columns = min(columns, len(cells))
     sheet = Image.new("RGB", (columns * (width + 6) + 6, -(-len(cells) // columns) * (height + 6) + 6), "white")
@@ -44,18 +44,21 @@ def contact_sheet(
     return sheet
 
 
-def _strip(release: Release, video_id: str, frames: int, reveal: bool) -> Image.Image:
-    data = release.video_bytes(video_id)
-    strip = Image.new("RGB", (frames * TILE, TILE + _LABEL), "white")
-    ImageDraw.Draw(strip).text((2, 1), video_id, fill="black")
-    indices, _ = UniformFrames(frames).indices(inspect_mp4(data, name=video_id).num_frames)
-    for place, frame in enumerate(decode_frames(data, [int(index) for index in indices], name=video_id)):
+def strip(data: bytes, name: str, *, frames: int = 4, reveal: bool = False, isolate: bool = False) -> Image.Image:
+    """`frames` evenly spread frames of one MP4 side by side, `name` above them: an image of `frames` * 96 by 110 pixels.
+
+    Grey and blurred beyond recognition unless `reveal`; `isolate` decodes in a child process. Raises `DecodeError`.
+    """
+    picture = Image.new("RGB", (frames * TILE, TILE + _LABEL), "white")
+    ImageDraw.Draw(picture).text((2, 1), name, fill="black")
+    indices, _ = UniformFrames(frames).indices(inspect_mp4(data, name=name).num_frames)
+    for place, frame in enumerate(decode_frames(data, [int(index) for index in indices], name=name, isolate=isolate)):
         image = Image.fromarray(frame.transpose(1, 2, 0))
         image.thumbnail((TILE, TILE))
         if not reveal:
             image = image.convert("L").filter(ImageFilter.GaussianBlur(_BLUR)).convert("RGB")
-        strip.paste(image, (place * TILE + (TILE - image.width) // 2, _LABEL + (TILE - image.height) // 2))
-    return strip
+        picture.paste(image, (place * TILE + (TILE - image.width) // 2, _LABEL + (TILE - image.height) // 2))
+    return picture
 
 
 def write_report(release: Release, out: Path, *, videos: int = 48, reveal: bool = False) -> Path:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from . import integrity
 from .errors import FilterError, InputError, IntegrityError, TombstonedError, one_of
 from .filters import checked_filters, checked_names, expression, has_any
+from .footer import Footer, read_footer
 from .manifest import read_manifest
 from .pages import check_group
 from .parquet import check_videos, groups_with, read_columns, reading
@@ -162,11 +163,11 @@ class Release:
         starts = tuple(f"data/{folder}/{split}{end}" for folder in _FOLDERS.get(config, (config,)) for end in ("-", "."))
         return sum(entry["rows"] for entry in self.manifest["files"] if entry["path"].startswith(starts))
 
-    def footer(self, path: Path) -> pq.FileMetaData:
+    def footer(self, path: Path) -> Footer:
         """The footer of a data file; kept for the next call."""
         if path not in self._footers:
             with reading(path):
-                self._footers[path] = pq.ParquetFile(self._source(path)).metadata
+                self._footers[path] = read_footer(self._source(path))
         return self._footers[path]
 
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
@@ -175,7 +176,7 @@ class Release:
             if (path, group, *columns) not in self._checked:
                 check_group(path, self.footer(path), group, columns)
                 self._checked.add((path, group, *columns))
-            file = pq.ParquetFile(self._source(path), metadata=self.footer(path), page_checksum_verification=True)
+            file = pq.ParquetFile(self._source(path), metadata=self.footer(path).arrow, page_checksum_verification=True)
             table = file.read_row_group(group, columns=list(columns))
             table.validate(full=True)  # texts may be none, offsets may lie
             return table
@@ -265,7 +266,7 @@ class Release:
             yield from ((path, group) for group in groups)
 
     @cached_property
-    def _footers(self) -> dict[Path, pq.FileMetaData]:
+    def _footers(self) -> dict[Path, Footer]:
         return {}
 
     @cached_property

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .errors import DecodeError, Fault, IntegrityError
 from .filters import NOT_STATED
+from .footer import read_footer
 from .mp4 import inspect_mp4
 from .parquet import read_file, read_group, reading
 from .records import Record, arrow_schema, from_table, validate
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .release import Release
 
 _FACTS = ("num_frames", "fps", "width", "height", "duration_seconds", "codec", "num_bytes")
-_LABEL = ("categories", "vote_counts", "num_raters", "soft_labels", "agreement")
+_SHARES = ("vote_counts", "num_raters", "soft_labels", "agreement")
+_LABEL = ("categories", *_SHARES)
 
 
 @dataclass
@@ -118,13 +119,13 @@ def _videos(release: Release, name: str, faults: list[Fault]) -> Iterator[tuple[
     """Every row of a data file, one row group in memory at a time."""
     path = release.path / name
     with reading(path):
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        schema = file.schema_arrow
+        footer = read_footer(path)
+        schema = footer.arrow.schema.to_arrow_schema()
     if not _schema_fits(schema, "video", name, faults):
         return
     before = ""
-    for group in range(file.num_row_groups):
-        rows = read_group(path, file, group)
+    for group in range(len(footer.row_groups)):
+        rows = read_group(path, footer, group)
         records = from_table("metadata", rows.drop(["video"]))
         for record, video in zip(records, rows["video"].to_pylist(), strict=True):
             video_id = record["video_id"]
@@ -220,18 +221,19 @@ def _annotation_faults(
 
 
 def _label_faults(release: Release, seen: _Seen) -> list[Fault]:
-    """Labels by majority must follow from the votes."""
+    """Labels by majority must follow from the votes, and what is counted whatever the method."""
     tie = release.manifest["settings"].get("tie", "negative")
     faults = []
     for video_id, record in sorted(seen.records.items()):
-        if record["label_method"] != "majority" or tie not in ("negative", "positive"):
+        method = record["label_method"]
+        if method == "upstream" or tie not in ("negative", "positive"):
             continue
         try:
             label = vars(label_votes(record["votes"] or [], tie=tie))
         except IntegrityError as error:
             faults.append(Fault(seen.places[video_id], f"video {video_id}: {error}".replace("\n", " "), field="votes"))
             continue
-        for name in _LABEL:
+        for name in _LABEL if method == "majority" else _SHARES:
             if record[name] != label[name]:
                 message = f"video {video_id} says {record[name]}"
                 faults.append(Fault(seen.places[video_id], message, field=name, expected=f"{label[name]}, by its votes"))
@@ -249,14 +251,19 @@ def _tombstone_faults(release: Release, seen: _Seen, unreadable: set[str]) -> li
 
 
 def _group_faults(seen: _Seen) -> list[Fault]:
-    groups: dict[str, set[str]] = defaultdict(set)
-    for video_id, record in seen.records.items():
-        groups[record["group_id"]].add(seen.splits[video_id])
-    return [
-        Fault("data", f"group {group} is in {', '.join(sorted(splits))}", expected="one split")
-        for group, splits in sorted(groups.items())
-        if len(splits) > 1
-    ]
+    """Leaks: a group, or a prompt, that is in more than one split."""
+    faults = []
+    for what, key in (("group", "group_id"), ("prompt", "prompt_id")):
+        splits: dict[str, set[str]] = defaultdict(set)
+        for video_id, record in seen.records.items():
+            if record[key] is not None:
+                splits[record[key]].add(seen.splits[video_id])
+        faults += [
+            Fault("data", f"{what} {name} is in {', '.join(sorted(found))}", expected="one split")
+            for name, found in sorted(splits.items())
+            if len(found) > 1
+        ]
+    return faults
 
 
 def _count_faults(release: Release, seen: _Seen, report: VerifyReport) -> list[Fault]:

@@ -45,6 +45,11 @@ class RunContext:
         """Its rows with `kept` true."""
         return kept_rows(self.table(stage))
 
+    def report(self, stage: str) -> dict[str, Any]:
+        """The report of an earlier stage."""
+        self.table(stage)
+        return self._work.report(stage)
+
     def path(self, item: str) -> Path:
         """Where the raw file of an item lies. Raises `KeyError` for an item that is not of this recipe."""
         return self._paths[item]

@@ -12,8 +12,9 @@ import json
 import struct
 import zlib
 from collections.abc import Collection, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
 
     def read(self, wanted: Collection[bytes]) -> dict[bytes, Mapping[str, Any]]:
         """The answers for these keys that are in the log, in one pass over it. Cuts off torn ends."""
@@ -50,8 +51,9 @@ class Journal:
         if self._file is None or self._file.tell() > CHUNK:
             self._open()
         assert self._file is not None
-        self._file.write(_HEAD.pack(len(payload), _crc(key, payload), key) + payload)
-        self._file.flush()  # to the system: a kill of this process loses nothing that was returned
+        record = memoryview(_HEAD.pack(len(payload), _crc(key, payload), key) + payload)
+        while record:  # straight to the system: a kill of this process loses nothing that was returned
+            record = record[self._file.write(record) :]
         return decode(payload)
 
     def close(self) -> None:
@@ -67,7 +69,7 @@ class Journal:
         number = int(chunks[-1].stem) if chunks else 0
         if chunks and chunks[-1].stat().st_size > CHUNK:
             number += 1
-        self._file = (self._folder / f"{number:06d}.log").open("ab")
+        self._file = (self._folder / f"{number:06d}.log").open("ab", buffering=0)
 
     def _chunks(self) -> list[Path]:
         return sorted(self._folder.glob("[0-9]*.log"))

@@ -34,6 +34,7 @@ class ReleaseSettings:
     work: str = "work"
     prompts: Literal["keep", "leave_out"] = "keep"
     license: str | None = None
+    datasheet: str | None = None  # the owner's own text, with markers for the figures
     harmless: bool = False  # moving shapes and the like: the card says so
 
     def problems(self) -> list[tuple[str, str]]:

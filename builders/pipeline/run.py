@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
-from unsafe_video_dataset.errors import InputError, IntegrityError, one_of
+from unsafe_video_dataset.errors import FilterError, InputError, IntegrityError, one_of
 from unsafe_video_dataset.integrity import sha256_file
 
 from .candidates import candidates, count_check, summary, summary_text
@@ -95,6 +95,8 @@ def run_recipe(
     """
     recipe = read_recipe(path, stages=stages)
     one_of(engine, ENGINES, "engine")
+    if workers is not None and workers < 1:
+        raise FilterError(f"workers={workers}: give at least 1.")
     names = [stage.name for stage in recipe.stages]
     for name, what in ((start, "from"), (only, "only")):
         if name is not None:
@@ -210,8 +212,11 @@ class _Plan:
             if done is None:
                 raise IntegrityError(f"Stage {stage.name} needs {name}, which is not done.")
             tables[name] = done.table
-        files = {self._name(path): sha256_file(path) if path.is_file() else None for path in stage.files(settings, base)}
-        return fingerprint([stage.name, stage.version, settings, tables, files], base=base)
+        seen = self.recipe.stages if getattr(stage, "records_all", False) else [stage]
+        named = {path for one in seen for path in one.files(self.recipe.settings[one.name], base)}
+        files = {self._name(path): sha256_file(path) if path.is_file() else None for path in named}
+        decides = [self.recipe.settings[one.name] for one in seen]
+        return fingerprint([stage.name, stage.version, settings, decides, tables, files], base=base)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.recipe.base).as_posix() if path.is_relative_to(self.recipe.base) else path.name

@@ -56,6 +56,9 @@ class Context(Protocol):
     def kept(self, stage: str) -> pa.Table:
         """Its rows with `kept` true."""
 
+    def report(self, stage: str) -> dict[str, Any]:
+        """The report of an earlier stage."""
+
     def path(self, item: str) -> Path:
         """Where the raw file of an item lies."""
 
@@ -75,6 +78,9 @@ class Stage(Protocol):
 
     def files(self, settings: Any, base: Path) -> list[Path]:
         """Files beside the raw videos that decide the result (votes, decisions, themes); they need not exist."""
+
+    # Optional: `always = True` runs in every run; `journal = False` remembers no answers; `records_all = True` is decided by
+    # the settings and files of all stages; `outputs(settings, base)` are paths outside of the work folder that it makes.
 
     def run(self, context: Context) -> StageResult:
         """Do it. Raises `FaultsError` for input that can't be used, with every fault."""

@@ -68,9 +68,10 @@ def _read_file(file: Path, settings: Settings, names: Mapping[str, str]) -> Read
 def _placed(answer: Answer, found: Mapping[str, str], checked: Mapping[str, list[str]]) -> Answer:
     """The answer to a video id; to a check video it passes or fails, and is no vote if that video is not in the data."""
     check, excluded = answer.attention_check, answer.excluded
-    if answer.video in checked:
+    if answer.video in checked and not excluded:
         check = check is not False and answer.categories == checked[answer.video]
-        excluded = excluded or ("" if answer.video in found else CHECK_VIDEO)
+    if answer.video in checked and answer.video not in found:
+        excluded = excluded or CHECK_VIDEO
     video = found.get(answer.video, answer.video)
     return replace(answer, video=video, attention_check=check, excluded=excluded)
 
@@ -78,11 +79,10 @@ def _placed(answer: Answer, found: Mapping[str, str], checked: Mapping[str, list
 def _bad_pseudonyms(answers: list[Answer]) -> list[Fault]:
     """Ids that no release may hold; the id itself is not repeated."""
     first = {answer.rater_id: answer for answer in reversed(answers)}
-    records = {id_: {"video_id": "0" * 16, "rater_id": id_, "categories": [], "seconds": None, "attention_check": None}
-               for id_ in sorted(first)}  # fmt: skip
+    blank: dict[str, Any] = {"video_id": "0" * 16, "categories": [], "seconds": None, "attention_check": None}
     expected = 'letters, digits and _.:- (1 to 64); or rater_ids = "keyed"'
     return [
         Fault(first[id_].file, "no pseudonym", line=first[id_].line, field="rater_id", expected=expected)
-        for id_, record in records.items()
-        if validate("annotation", [(None, record)], file="")
+        for id_ in sorted(first)
+        if validate("annotation", [(None, {**blank, "rater_id": id_})], file="")
     ]

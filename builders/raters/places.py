@@ -14,7 +14,7 @@ from .answers import Answer, Key
 
 @dataclass(frozen=True)
 class Places:
-    """`by_key[key][text]` -> the ids of the videos of that name; "" for a file without an id, because it can't be read."""
+    """`by_key[key][text]` -> the ids of the videos of that name; a file that can't be read has its item for an id."""
 
     by_key: Mapping[str, Mapping[str, frozenset[str]]]
 
@@ -53,9 +53,9 @@ def places_of(rows: Iterable[Mapping[str, Any]], *, source: str = "") -> Places:
         found[key].setdefault(str(text), set()).add(video_id)
 
     for row in rows:
-        video_id = row["video_id"] or ""
+        video_id = row["video_id"] or row["item"]
         add("item", row["item"], video_id)
-        if video_id:
+        if row["video_id"]:
             add("video_id", video_id, video_id)
         if source and row["source"] != source:
             continue

@@ -9,6 +9,7 @@ from .opening import open_release
 from .plan import Plan
 from .purge import purge
 from .store import Store
+from .verify import verify
 
 __all__ = [
     "AccessStatus",
@@ -21,4 +22,5 @@ __all__ = [
     "open_release",
     "plan_download",
     "purge",
+    "verify",
 ]

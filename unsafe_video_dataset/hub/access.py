@@ -24,7 +24,9 @@ from ..errors import (
     TokenScope,
     UnsafeVideoError,
 )
-from .client import Answer, Client, clean, default_patience, duration
+from .answer import Answer, duration
+from .client import Client, default_patience
+from .hidden import clean
 
 State = Literal[
     "granted", "not_logged_in", "invalid_token", "token_scope", "not_requested", "pending", "rejected",

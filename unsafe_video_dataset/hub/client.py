@@ -7,16 +7,13 @@ closed here: it waits for ever, does not retry a broken body, and obeys any `Ret
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
-import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -26,23 +23,24 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils._http import get_session
 
 from ..errors import HubUnavailable, InputError, OfflineError, RateLimited, UnsafeVideoError
-from .hidden import Bearer, quiet_logs
-from .hidden import clean as clean
+from .answer import Answer, Broken, duration, raise_if_broken
+from .hidden import Bearer, clean, quiet_logs
 
 T = TypeVar("T")
 _LONGEST_ANSWER = 64 << 20
 _NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN)
-_PORTAL = "Open a web page in a browser: a network log-in page may be in the way."
 
 
 @dataclass(frozen=True)
 class Patience:
     """How long requests may take: seconds to connect, between two pieces of an answer, and for a small answer in all; tries,
-    and the waits between them. A longer `Retry-After` than `longest_wait` is reported, not obeyed."""
+    and the waits between them. A file that comes slower than `slowest` bytes a second over `answer` seconds counts as stuck. A
+    longer `Retry-After` than `longest_wait` is reported, not obeyed."""
 
     connect: float = 10.0
     read: float = 30.0
     answer: float = 120.0
+    slowest: float = 200.0
     tries: int = 5
     first_wait: float = 0.5
     longest_wait: float = 60.0
@@ -61,14 +59,6 @@ def default_patience() -> Patience:
     if not (changes.get("tries", 1) >= 1 and 0 < changes.get("read", 1) < math.inf):
         raise InputError("UNSAFE_VIDEO_HUB_TIMEOUT must be seconds above 0, UNSAFE_VIDEO_HUB_TRIES a count above 0.")
     return Patience(**changes)
-
-
-class Broken(Exception):
-    """A try failed in a way that another try may mend. Never leaves this package's `hub`."""
-
-    def __init__(self, reason: str, *, wait: float | None = None, limited: bool = False, offline: bool = False) -> None:
-        super().__init__(reason)
-        self.reason, self.wait, self.limited, self.offline = reason, wait, limited, offline
 
 
 class Client:
@@ -135,6 +125,18 @@ class Client:
             raise OfflineError(f"There is no network: {last.reason}. Connect, or use what is complete here.")
         raise HubUnavailable(f"The Hub could not serve {what}: {last.reason}. Try again; what is complete is kept.")
 
+    def pieces(self, response: httpx2.Response) -> Iterator[bytes]:
+        """The body as it comes. Raises `Broken` if it drips: a byte now and then would else hold a download for ever."""
+        since, got = time.monotonic(), 0
+        for piece in response.iter_raw():
+            yield piece
+            got += len(piece)
+            elapsed = time.monotonic() - since
+            if elapsed > self.patience.answer:
+                if got < self.patience.slowest * elapsed:
+                    raise Broken(f"it drips: {got} bytes in {elapsed:.0f} s")
+                since, got = time.monotonic(), 0
+
     @contextmanager
     def stream(self, url: str, *, headers: Mapping[str, str] | None = None) -> Iterator[httpx2.Response]:
         """A GET without redirects; the token goes to the Hub's own origin only. Network faults become `Broken`."""
@@ -184,72 +186,6 @@ class Client:
             return answer
 
         return self.patiently(clean(urlsplit(url).path), attempt)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Status, headers (lower-case names) and body of a response."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes = b""
-
-    def json(self) -> Any:
-        """The body as JSON; raises `HubUnavailable` if it is not, which is what a captive portal looks like."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            kind = f"status {self.status}, {self.headers.get('content-type', 'no content type')}"
-        raise HubUnavailable(f"Something between here and the Hub answered instead of it ({kind}). {_PORTAL}")
-
-    @property
-    def web_page(self) -> bool:
-        """Whether it looks like a page for people, which the Hub's API never sends."""
-        return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
-
-    @property
-    def error_code(self) -> str:
-        """The Hub's `X-Error-Code`."""
-        return self.headers.get("x-error-code", "")
-
-    @property
-    def message(self) -> str:
-        """The server's own words, cleaned and short: one printable line."""
-        text = self.headers.get("x-error-message", "")
-        if not text and "json" in self.headers.get("content-type", ""):
-            try:
-                text = str(json.loads(self.body).get("error", ""))
-            except (ValueError, AttributeError, RecursionError):
-                text = ""
-        return "".join(letter if letter.isprintable() else " " for letter in clean(text))[:500]
-
-
-def raise_if_broken(answer: Answer) -> None:
-    """Raise `Broken` for an answer that another try may mend: 429 and 5xx."""
-    if answer.status == 429:
-        raise Broken("it limits the rate (429)", wait=_retry_after(answer.headers), limited=True)
-    if answer.status in (408, 500, 502, 503, 504):
-        raise Broken(f"it answers {answer.status}", wait=_retry_after(answer.headers))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "").strip()
-    if not text:
-        match = re.search(r"\bt=(\d{1,9})\b", headers.get("ratelimit", ""))
-        return float(match[1]) if match else None
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
-        return float(text)
-    try:
-        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: `40 seconds`, `24 hours`."""
-    if seconds < 120:
-        return f"{math.ceil(seconds)} seconds"
-    return f"{math.ceil(seconds / 60)} minutes" if seconds < 7200 else f"{math.ceil(seconds / 3600)} hours"
 
 
 def _origin(url: str) -> tuple[str, str]:

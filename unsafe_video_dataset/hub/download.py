@@ -10,13 +10,13 @@ from pathlib import Path
 from huggingface_hub import constants
 from tqdm import tqdm
 
-from ..errors import AccessError, HubUnavailable, OfflineError, TermsNotAccepted, one_of
+from ..errors import AccessError, ChecksumError, Fault, HubUnavailable, OfflineError, TermsNotAccepted, one_of
 from ..taxonomy import CONFIGS, SPLITS
 from .access import check_access, check_repo_id
 from .client import Client
 from .fetch import fetch, partial_name
 from .listing import RemoteFile, check_revision, list_files, load_listing, resolve, save_listing
-from .plan import Plan, check_manifest, is_good, make_plan
+from .plan import Plan, check_manifest, is_good, make_plan, manifest_faults
 from .store import Store, disk_errors, size_text
 from .terms import log_access, require_terms, terms_text
 
@@ -51,7 +51,7 @@ def download(
     if local_files_only or constants.is_offline_mode():
         return _open_offline(store, revision, config, split, allow_cached=allow_cached)
     try:
-        return _open_online(store, revision, config, split, Client(token=token), accept_terms=accept_terms, progress=progress)
+        return open_online(store, revision, config, split, Client(token=token), accept_terms=accept_terms, progress=progress)
     except TermsNotAccepted:
         raise
     except (AccessError, HubUnavailable, OfflineError) as error:
@@ -101,9 +101,18 @@ def _check_options(revision: str | None, config: str, split: str | None) -> None
         one_of(split, SPLITS, "split")
 
 
-def _open_online(
-    store: Store, revision: str | None, config: str, split: str | None, client: Client, *, accept_terms: bool, progress: bool
+def open_online(
+    store: Store,
+    revision: str | None,
+    config: str,
+    split: str | None,
+    client: Client,
+    *,
+    accept_terms: bool,
+    progress: bool,
+    faults: list[Fault] | None = None,
 ) -> Path:
+    """Bring everything; with a list of `faults`, wrong files and a wrong manifest are put there, and the rest goes on."""
     status = check_access(store.repo_id, client)
     status.raise_for_denial()
     commit = resolve(client, store.repo_id, revision)
@@ -115,14 +124,17 @@ def _open_online(
         listing = list_files(client, store.repo_id, commit.sha)
         save_listing(store.listing(commit.sha), listing)
         plan = make_plan(store, commit.sha, config, split, listing)
-        _carry_out(client, store, plan, progress=progress)
-        check_manifest(plan, complete=True)
+        _carry_out(client, store, plan, progress=progress, faults=faults)
+        if faults is None:
+            check_manifest(plan, complete=True)
+        else:
+            faults += manifest_faults(plan, complete=True)
     with disk_errors(store.root):
         log_access(store, account=status.account, commit=commit.sha, config=config, terms=terms, how="online")
     return plan.folder
 
 
-def _carry_out(client: Client, store: Store, plan: Plan, *, progress: bool) -> None:
+def _carry_out(client: Client, store: Store, plan: Plan, *, progress: bool, faults: list[Fault] | None) -> None:
     """Fetch what is missing. The manifest comes first, and must agree with the listing before anything large is fetched."""
     started = {file: store.partial / partial_name(file) for file in plan.fetch}
     store.need_room(plan.bytes_to_fetch - sum(path.stat().st_size for path in started.values() if path.is_file()))
@@ -130,14 +142,19 @@ def _carry_out(client: Client, store: Store, plan: Plan, *, progress: bool) -> N
     checked = False
     with tqdm(total=plan.bytes_to_fetch, desc=title, unit="B", unit_scale=True, disable=not progress or not plan.fetch) as bar:
         for file, partial in started.items():
-            if not checked and file.path != "manifest.json":
+            if not checked and faults is None and file.path != "manifest.json":
                 check_manifest(plan, complete=False)
                 checked = True
             target = plan.folder / file.path
             if _copy_from_another_commit(store, file, target):
                 bar.update(file.size)
-            else:
+                continue
+            try:
                 fetch(client, plan.repo_id, plan.commit, file, target, partial, bar)
+            except ChecksumError as error:
+                if faults is None or file.path == "manifest.json":
+                    raise
+                faults.append(Fault(file.path, str(error)))
 
 
 def _copy_from_another_commit(store: Store, file: RemoteFile, target: Path) -> bool:
@@ -180,8 +197,8 @@ def _open_offline(
         if plan.fetch:
             listed = ", ".join(file.path for file in plan.fetch[:5]) + (" …" if len(plan.fetch) > 5 else "")
             raise OfflineError(
-                f"{len(plan.fetch)} files ({size_text(plan.bytes_to_fetch)}) of {store.repo_id} at {commit[:12]} are missing "
-                f"or damaged here: {listed}. {go_online} --config {config}"
+                f"Of {store.repo_id} at {commit[:12]}, {size_text(plan.bytes_to_fetch)} are missing or damaged here "
+                f"({len(plan.fetch)} of {len(plan.fetch) + len(plan.here)} files): {listed}. {go_online} --config {config}"
             )
         check_manifest(plan, complete=True)
         if why or access.get("granted") is False:

@@ -11,7 +11,8 @@ import httpx2
 
 from ..errors import ChecksumError, RevisionError
 from .access import refusal
-from .client import Broken, Client, raise_if_broken, redirect_target
+from .answer import Broken, raise_if_broken
+from .client import Client, redirect_target
 from .listing import RemoteFile
 from .store import disk_errors
 
@@ -65,6 +66,7 @@ def _append(client: Client, repo_id: str, commit: str, remote: RemoteFile, parti
             if response.status_code in (301, 302, 303, 307, 308):
                 _check_commit(response, commit, remote)
                 url = redirect_target(url, response.headers)
+                client.answer(response)  # read to its end, the connection serves the next request
                 continue
             _check_answer(client, repo_id, response)
             _check_commit(response, commit, remote)
@@ -72,19 +74,19 @@ def _append(client: Client, repo_id: str, commit: str, remote: RemoteFile, parti
                 bar.update(-start)
                 start = 0
             _check_range(response, start, remote)
-            start = _write(response, start, remote, partial, bar)
+            start = _write(client, response, start, remote, partial, bar)
         if start < remote.size:
             raise Broken(f"{remote.path} broke off at {start} of {remote.size} bytes")
         return
     raise Broken("it redirects in a circle")
 
 
-def _write(response: httpx2.Response, start: int, remote: RemoteFile, partial: Path, bar: Any) -> int:
+def _write(client: Client, response: httpx2.Response, start: int, remote: RemoteFile, partial: Path, bar: Any) -> int:
     """Write what comes from `start` on; returns where it ended. Never more than the listed size."""
     with partial.open("r+b", buffering=0) as file:  # unbuffered: what came before a fault is on disk
         file.truncate(start)
         file.seek(start)
-        for piece in response.iter_raw():  # as it comes: pieces of a fixed size would be held back
+        for piece in client.pieces(response):
             if start + len(piece) > remote.size:
                 raise Broken(f"{remote.path} is longer than the {remote.size} bytes that are listed")
             view = memoryview(piece)

@@ -15,7 +15,8 @@ from urllib.parse import quote, urljoin
 
 from ..errors import AccessError, HubUnavailable, IntegrityError, RevisionError
 from .access import refusal
-from .client import Answer, Client
+from .answer import Answer
+from .client import Client
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -30,6 +30,6 @@ def open_release(
     """
     how: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir, "accept_terms": accept_terms}
     if stream and config in ("unsafe", "reviewed") and not local_files_only:
-        return RemoteRelease.open_remote(repo_id, progress=progress, **how)
+        return RemoteRelease.open_remote(repo_id, config=config, progress=progress, **how)
     how |= {"local_files_only": local_files_only, "allow_cached": allow_cached, "progress": progress}
     return Release.open(download(repo_id, config=config, split=split, **how))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import IntegrityError
+from ..errors import Fault, IntegrityError
 from ..taxonomy import SPLITS
 from .listing import RemoteFile
 from .store import Store
@@ -92,29 +92,35 @@ def check_manifest(plan: Plan, *, complete: bool) -> None:
 
     With `complete`, files that the Hub lists without a sha256 are read and compared too. Raises `IntegrityError`.
     """
-    path = plan.folder / "manifest.json"
+    tail = f"of {plan.repo_id} at {plan.commit[:12]}"
+    found = manifest_faults(plan, complete=complete)
+    if found:
+        more = f" (and {len(found) - 1} more; `unsafe-video verify {plan.repo_id}` lists all)" if len(found) > 1 else ""
+        raise IntegrityError(f"{found[0].file} {tail} {found[0].message}{more}. Do not use it; tell the owner.")
+
+
+def manifest_faults(plan: Plan, *, complete: bool) -> list[Fault]:
+    """Every difference between manifest and listing. Raises `IntegrityError` for a manifest that can't be read."""
     files = (*plan.fetch, *plan.here)
     if not any(file.path == "manifest.json" for file in files):
-        return  # only with config="all": raw files, not a release
-    entries = _read_manifest(plan, path)
-    tail = f"of {plan.repo_id} at {plan.commit[:12]}"
+        return []  # only with config="all": raw files, not a release
+    entries = _read_manifest(plan, plan.folder / "manifest.json")
     listed = {file.path for file in files}
-    gone = [name for name in entries if is_wanted(name, plan.config, plan.split) and name not in listed]
-    if gone:
-        raise IntegrityError(
-            f"The manifest {tail} names {_some(gone)}, which the Hub does not list. Do not use it; tell the owner."
-        )
+    gone = [name for name in sorted(entries) if is_wanted(name, plan.config, plan.split) and name not in listed]
+    faults = [Fault(name, "is in the manifest, and the Hub does not list it") for name in gone]
     for file in files:
         entry = entries.get(file.path)
         if entry is None:
             if file.path.startswith("data/") or file.path == "tombstones.parquet":
-                raise IntegrityError(f"{file.path} {tail} is not in its manifest. Do not use it; tell the owner.")
+                faults.append(Fault(file.path, "is not in the manifest"))
             continue
         sha256 = file.sha256
-        if sha256 is None and complete:
-            sha256 = hashlib.sha256((plan.folder / file.path).read_bytes()).hexdigest()
+        here = plan.folder / file.path
+        if sha256 is None and complete and here.is_file():
+            sha256 = hashlib.sha256(here.read_bytes()).hexdigest()
         if entry["bytes"] != file.size or (sha256 and entry["sha256"] != sha256):
-            raise IntegrityError(f"{file.path} {tail} differs from its manifest. Do not use it; tell the owner.")
+            faults.append(Fault(file.path, "differs from the manifest"))
+    return faults
 
 
 def _read_manifest(plan: Plan, path: Path) -> dict[str, dict[str, Any]]:
@@ -127,9 +133,3 @@ def _read_manifest(plan: Plan, path: Path) -> dict[str, dict[str, Any]]:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         reason = type(error).__name__
     raise IntegrityError(f"The manifest of {plan.repo_id} at {plan.commit[:12]} can't be read ({reason}). Tell the owner.")
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first five of some names."""
-    names = sorted(names)
-    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import IntegrityError, RevisionError
 from .access import refusal
-from .client import Answer, Broken, Client, raise_if_broken, redirect_target
+from .answer import Answer, Broken, raise_if_broken
+from .client import Client, redirect_target
 from .listing import RemoteFile
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -56,7 +57,7 @@ class RangeFile:
                     self._refuse(self._client.answer(response), url)
                 self._check(response, start, end)
                 data = bytearray()
-                for piece in response.iter_raw():
+                for piece in self._client.pieces(response):
                     data += piece
                     if len(data) > end - start:
                         raise Broken("a range came with more bytes than were asked for")

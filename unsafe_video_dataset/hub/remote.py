@@ -8,12 +8,13 @@ exactly the video that is due is fetched once more, and then refused.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,22 +25,22 @@ from .. import integrity
 from ..errors import (
     AccessError,
     ChecksumError,
-    FilterError,
     InputError,
     IntegrityError,
     TombstonedError,
     UnsafeVideoError,
 )
+from ..footer import Footer, RowGroup, read_footer_by
+from ..pages import check_group
 from ..release import Release
-from ..taxonomy import SPLITS
 from .client import Client
 from .download import download
+from .expected import Expected
 from .listing import RemoteFile, load_listing
 from .ranges import Pieces, RangeFile
 from .store import Store
+from .terms import log_stream
 
-_TAIL = 1 << 16  # the first guess at a footer
-_LONGEST_FOOTER = 1 << 26
 _GAP = 1 << 16  # columns that lie nearer come in one request
 _KEEP = 1 << 25  # bytes of row groups that are kept for the next videos of them
 # Tokens given as an argument, by Hub and repository: in this process's memory, never in a pickle.
@@ -64,6 +65,7 @@ class RemoteRelease(Release):
         cls,
         repo_id: str,
         *,
+        config: str = "unsafe",
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
@@ -72,13 +74,17 @@ class RemoteRelease(Release):
     ) -> RemoteRelease:
         """Download and verify manifest, tombstones and metadata of the revision; read the rest when it is asked for.
 
+        `config` is what is going to be read; the access log says so.
+
         Raises the errors of `download`, and `IntegrityError` if the Hub lists other data files than the manifest.
         """
         how: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "accept_terms": accept_terms, "progress": progress}
         folder = download(repo_id, revision=revision, config="metadata", **how)
+        store = Store(repo_id, cache_dir)
+        log_stream(store, commit=folder.name, config=config)
         local = Release.open(folder)
         release = cls(local.path, local.manifest, local.manifest_sha256)
-        listing = load_listing(Store(repo_id, cache_dir).listing(folder.name)) or []
+        listing = load_listing(store.listing(folder.name)) or []
         release.repo_id, release.commit, release.endpoint = repo_id, folder.name, constants.ENDPOINT
         release.remote_files = {file.path: file for file in listing}
         release.token_given = token is not None
@@ -117,12 +123,13 @@ class RemoteRelease(Release):
         found = pc.index(rows["video_id"], video_id).as_py()
         return bytes(rows["video"][found]["bytes"].as_py())
 
-    def footer(self, path: Path) -> pq.FileMetaData:
+    def footer(self, path: Path) -> Footer:
         """The footer of a data file: its row groups must hold the rows that the manifest says. Kept for the next call."""
         if path.exists():  # metadata and annotations
-            return pq.read_metadata(path)
+            return super().footer(path)
         if path not in self._footers:
-            self._footers[path] = self._twice(path, lambda: self._read_footer(path))
+            footer: Footer = self._twice(path, lambda: self._read_footer(path))
+            self._footers[path] = footer
         return self._footers[path]
 
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
@@ -132,7 +139,7 @@ class RemoteRelease(Release):
         Raises `IntegrityError` or `ChecksumError` for what differs from it twice.
         """
         if path.exists():  # metadata and annotations
-            return pq.ParquetFile(path, page_checksum_verification=True).read_row_group(group, columns=list(columns))
+            return super().read_group(path, group, columns)
         return self._twice(path, lambda: self._read_group(path, group, list(columns)))
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -187,29 +194,23 @@ class RemoteRelease(Release):
             self._opened[path] = RangeFile(client, self.repo_id, self.commit, self.remote_files[self._name(path)])
         return self._opened[path]
 
-    def _read_footer(self, path: Path) -> pq.FileMetaData:
+    def _read_footer(self, path: Path) -> Footer:
         file = self._ranges(path)
-        tail = file.read(max(file.size - _TAIL, 0), file.size)
-        length = int.from_bytes(tail[-8:-4], "little") + 8
-        if tail[-4:] != b"PAR1" or not 8 < length <= min(file.size, _LONGEST_FOOTER):
-            raise IntegrityError(f"{self._name(path)} of {self.repo_id} does not end as a Parquet file does. Tell the owner.")
-        if length > len(tail):
-            tail = file.read(file.size - length, file.size - len(tail)) + tail
-        footer = pq.read_metadata(pa.BufferReader(tail))
-        rows = sum(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
-        if not rows == footer.num_rows == self._slices[path][1]:
-            raise IntegrityError(f"{self._name(path)} of {self.repo_id} holds {rows} rows, not {self._slices[path][1]}.")
+        footer = read_footer_by(file.read, file.size)
+        if footer.num_rows != self._expected.count(path):
+            raise IntegrityError(f"it holds {footer.num_rows} rows, not {self._expected.count(path)}")
         return footer
 
     def _read_group(self, path: Path, group: int, columns: list[str]) -> pa.Table:
         footer, file = self.footer(path), self._ranges(path)
-        first = self._slices[path][0] + sum(footer.row_group(number).num_rows for number in range(group))
-        expected = self._expected[path.parent.name, _split(path)].slice(first, footer.row_group(group).num_rows)
+        first = sum(one.num_rows for one in footer.row_groups[:group])
+        expected = self._expected.rows(path, first, footer.row_groups[group].num_rows)
         if "video" not in columns:
             return expected.select(columns)
-        pieces = {start: file.read(start, end) for start, end in _spans(footer.row_group(group), ["video"])}
+        pieces = {start: file.read(start, end) for start, end in _spans(footer.row_groups[group], ["video"])}
+        check_group(path, footer, group, ["video"], file=cast(BinaryIO, Pieces(file.size, pieces)))
         source = pa.PythonFile(Pieces(file.size, pieces), mode="r")
-        parquet = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)
+        parquet = pq.ParquetFile(source, metadata=footer.arrow, page_checksum_verification=True)
         videos = parquet.read_row_group(group, columns=["video"], use_threads=False)["video"]
         place = f"row group {group} of {self._name(path)} of {self.repo_id}"
         if len(videos) != expected.num_rows:
@@ -238,64 +239,23 @@ class RemoteRelease(Release):
         return rows
 
     def _place(self, video_id: str) -> tuple[Path, int]:
-        for path, (first, count) in self._slices.items():
-            ids = self._expected[path.parent.name, _split(path)]["video_id"].slice(first, count)
-            row = pc.index(ids, pa.scalar(video_id, pa.string())).as_py() if isinstance(video_id, str) else -1
-            if row >= 0:
-                footer = self.footer(path)
-                for group in range(footer.num_row_groups):
-                    row -= footer.row_group(group).num_rows
-                    if row < 0:
-                        return path, group
-        raise FilterError(f"Release {self.name} has no video {video_id!r}. `Release.metadata()` lists its video_ids.")
+        path, row = self._expected.place(video_id)
+        ends = itertools.accumulate(group.num_rows for group in self.footer(path).row_groups)
+        return path, next(group for group, end in enumerate(ends) if row < end)
 
     @cached_property
-    def _expected(self) -> dict[tuple[str, str], pa.Table]:
-        """By folder and split: the verified metadata of the rows that its data files must hold, in their order."""
-        tables = {}
-        for split in SPLITS:
-            table = pq.read_table(self._file(f"data/metadata/{split}.parquet"), page_checksum_verification=True)
-            table = table.replace_schema_metadata(None).sort_by("video_id")
-            for folder, unsafe in (("unsafe", True), ("not_unsafe", False)):
-                tables[folder, split] = table.filter(pc.equal(table["is_unsafe"], unsafe)).combine_chunks()
-        return tables
-
-    @cached_property
-    def _slices(self) -> dict[Path, tuple[int, int]]:
-        """By data file: the first of its rows in `_expected`, and how many they are."""
-        rows = {entry["path"]: entry["rows"] for entry in self.manifest["files"]}
-        slices = {}
-        for split in SPLITS:
-            ends: dict[str, int] = {}
-            for path in self.data_files("reviewed", split):
-                first, count = ends.get(path.parent.name, 0), rows[self._name(path)] or 0
-                slices[path] = (first, count)
-                ends[path.parent.name] = first + count
-            for folder in ("unsafe", "not_unsafe"):
-                if ends.get(folder, 0) != self._expected[folder, split].num_rows:
-                    raise IntegrityError(
-                        f"The manifest of {self.repo_id} counts {ends.get(folder, 0)} rows in data/{folder}/{split}, its "
-                        f"metadata {self._expected[folder, split].num_rows}. Do not use it; tell the owner."
-                    )
-        return slices
+    def _expected(self) -> Expected:
+        return Expected(self)
 
     @cached_property
     def _opened(self) -> dict[Path, RangeFile]:
         return {}
 
 
-def _split(path: Path) -> str:
-    return path.name.split("-")[0]
-
-
-def _spans(row_group: Any, columns: Sequence[str]) -> list[tuple[int, int]]:
+def _spans(row_group: RowGroup, columns: Sequence[str]) -> list[tuple[int, int]]:
     """The ranges of the file that hold these columns of a row group; neighbours are joined."""
-    spans = []
-    for number in range(row_group.num_columns):
-        column = row_group.column(number)
-        if column.path_in_schema.split(".")[0] in columns and column.num_values:
-            start = min(offset for offset in (column.dictionary_page_offset, column.data_page_offset) if offset is not None)
-            spans.append((start, start + column.total_compressed_size))
+    chosen = [column for column in row_group.columns if column.path.split(".")[0] in columns and column.num_values]
+    spans = [(column.start, column.start + column.stored) for column in chosen]
     joined: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if joined and start - joined[-1][1] <= _GAP:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TermsNotAccepted
-from .store import Store, default_root
+from .store import Store, default_root, disk_errors
 
 CONTENT_WARNING = (
     "This data shows generated videos that people judged unsafe: distorted, terrifying, pornographic, violent or political. "
@@ -72,6 +72,16 @@ def log_access(store: Store, *, account: str | None, commit: str, config: str, t
         os.write(handle, (b"\n" if torn else b"") + (json.dumps(line) + "\n").encode())
     finally:
         os.close(handle)
+
+
+def log_stream(store: Store, *, commit: str, config: str) -> None:
+    """As `log_access`, for data files that are read over ranges: account and terms are those of the download before it."""
+    state = store.state()
+    accepted = state.get("terms", {})
+    terms = max(accepted, key=lambda found: str(accepted[found])) if accepted else None
+    with disk_errors(store.root):
+        account = state.get("access", {}).get("account")
+        log_access(store, account=account, commit=commit, config=config, terms=terms, how="stream")
 
 
 def read_log(cache_dir: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:

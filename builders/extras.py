@@ -1,0 +1,31 @@
+"""Tables beside the data of a release that a recipe made: `candidates.parquet` and `folds.parquet`. No media, no prompts.
+
+candidates  every raw file: `item`, `sha256`, `num_bytes`, `video_id`, and the `stage` that dropped it with its `reason` (null:
+            it is in the release)
+folds       `video_id` and `fold`, for cross-validation; a `group_id` never crosses a fold
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from unsafe_video_dataset.parquet import read_file
+from unsafe_video_dataset.release import Release
+
+CANDIDATES = "candidates.parquet"
+FOLDS = "folds.parquet"
+
+
+def read_extras(release: Release, *, without: Collection[str] = ()) -> dict[str, pa.Table]:
+    """The tables that a release has, by file name; rows of the videos in `without` are left out of them."""
+    names = {entry["path"] for entry in release.manifest["files"]} & {CANDIDATES, FOLDS}
+    gone = pa.array(sorted(without), pa.string())
+    tables = {}
+    for name in sorted(names):
+        table = read_file(release.path / name).replace_schema_metadata(None)
+        keep = pc.fill_null(pc.invert(pc.is_in(table["video_id"], value_set=gone)), True)
+        tables[name] = table.filter(keep)
+    return tables
