@@ -172,5 +172,4 @@ def test_matches_in_any_order_give_the_same_groups(pairs: list[tuple[int, int]],
     expected = group(videos, matches, TIGHT, LOOSE)
     shuffle.shuffle(matches)  # type: ignore[attr-defined]
     assert group(videos, matches, TIGHT, LOOSE) == expected
-    joined = {name: number for name, number in expected.related.items()}
-    assert all(joined[str(a)] == joined[str(b)] for a, b in ends)
+    assert all(expected.related[str(a)] == expected.related[str(b)] for a, b in ends)

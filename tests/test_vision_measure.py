@@ -145,7 +145,10 @@ def test_resizing_agrees_with_pillow() -> None:
     ours = resize(image, 128).astype(int)
     theirs = Image.fromarray(image.transpose(1, 2, 0)).resize((128, 128), Image.Resampling.BILINEAR, reducing_gap=1.0)
     assert abs(ours - np.asarray(theirs).transpose(2, 0, 1)).mean() < 0.6
-    assert (resize(image[:, :256, :256], 128) == np.asarray(Image.fromarray(image[:, :256, :256].transpose(1, 2, 0)).reduce(2)).transpose(2, 0, 1)).all()
+    assert (
+        resize(image[:, :256, :256], 128)
+        == np.asarray(Image.fromarray(image[:, :256, :256].transpose(1, 2, 0)).reduce(2)).transpose(2, 0, 1)
+    ).all()
 
 
 def test_grey_is_within_one_level_of_bt601() -> None:

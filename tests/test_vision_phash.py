@@ -38,7 +38,9 @@ def test_phash_is_the_dct_of_the_published_method() -> None:
     values = fft.dctn(light, axes=(1, 2), norm="ortho")[:, 1:9, 1:9].reshape(3, 64)
     expected = values > np.median(values, axis=1, keepdims=True)
     hashes, quality = phash(frames)
-    assert (bits(hashes) != expected).sum() <= 1  # cosines are rounded to 1/4096: a coefficient at the median may fall either way
+    assert (
+        bits(hashes) != expected
+    ).sum() <= 1  # cosines are rounded to 1/4096: a coefficient at the median may fall either way
     stable = (abs(values - np.median(values, axis=1, keepdims=True)) >= 2).mean(axis=1) * 100
     assert np.allclose(quality, stable, atol=2)
 
