@@ -14,10 +14,12 @@ from typing import Any
 import pipeline_support as support
 import pyarrow as pa
 import pytest
+from builders_support import tiny
 from pipeline_support import Half, Made, run, table_files
 
 from unsafe_video_dataset.builders.pipeline.run import run_recipe
 from unsafe_video_dataset.builders.pipeline.stage import Failure, Stage, StageResult
+from unsafe_video_dataset.builders.stages.ingest import Ingest
 from unsafe_video_dataset.errors import FilterError, InputError, IntegrityError, MissingDependency
 
 
@@ -225,6 +227,16 @@ def test_the_report_is_json(recipe: Path) -> None:
     with pytest.raises(KeyError):
         report.stage("nope")
     assert (recipe.parent / "work" / "half" / "files" / "sheet.txt").read_text() == "to look at"
+
+
+def test_an_answer_for_an_item_is_not_used_for_other_bytes_under_its_name(tmp_path: Path) -> None:
+    """`Half` maps over items and gives numbers as arguments, not the sha256 of the files."""
+    recipe = support.make_recipe(tmp_path / "base", number=4)
+    stages: list[Stage] = [Ingest(), Half()]
+    assert run(recipe, stages, executor=Here()).stage("half").worked == 4
+    (recipe.parent / "raw" / "0002.mp4").write_bytes(tiny(9))
+    one = run(recipe, stages, executor=Here()).stage("half")
+    assert (one.worked, one.reused) == (1, 3)
 
 
 # -- real videos, real processes
