@@ -13,7 +13,7 @@ from typing import Any
 import pipeline_support as support
 import pytest
 
-from unsafe_video_dataset.builders.pipeline.engine import DIED
+from unsafe_video_dataset.builders.pipeline.pool import DIED
 from unsafe_video_dataset.builders.pipeline.stage import Failure
 from unsafe_video_dataset.errors import InputError, MissingDependency
 

@@ -14,7 +14,7 @@ from builders_support import tiny
 from pipeline_support import PROBE, run
 from test_video import _damaged
 
-from unsafe_video_dataset.builders.pipeline.engine import call
+from unsafe_video_dataset.builders.pipeline.pool import call
 from unsafe_video_dataset.builders.pipeline.stage import Failure
 from unsafe_video_dataset.builders.pipeline.work import Work
 from unsafe_video_dataset.builders.stages.ingest import Ingest

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from unsafe_video_dataset.errors import FilterError, InputError, MissingDependency
 
-from .engine import DIED, call, usable_cores
+from .pool import DIED, call, usable_cores
 from .stage import Failure
 
 In = TypeVar("In")

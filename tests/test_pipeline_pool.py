@@ -13,7 +13,8 @@ from pathlib import Path
 import pipeline_support as support
 import pytest
 
-from unsafe_video_dataset.builders.pipeline.engine import DIED, ProcessPool, failure, open_engine
+from unsafe_video_dataset.builders.pipeline.engine import open_engine
+from unsafe_video_dataset.builders.pipeline.pool import DIED, ProcessPool, failure
 from unsafe_video_dataset.builders.pipeline.stage import Failure
 from unsafe_video_dataset.errors import FilterError
 
@@ -66,7 +67,7 @@ import sys
 sys.path.insert(0, {path!r})
 if __name__ == "__main__":
     import pipeline_workers
-    from unsafe_video_dataset.builders.pipeline.engine import ProcessPool
+    from unsafe_video_dataset.builders.pipeline.pool import ProcessPool
     with ProcessPool(2) as pool:
         for item, _ in pool.map(pipeline_workers.moody, [("a", ("work", 1))] + [(str(n), ("sleep", n)) for n in range(9)]):
             print("ready", flush=True)
