@@ -125,7 +125,7 @@ def _train_epoch(
         # Processes' gradients are averaged: this makes it the mean over the real videos of all of them.
         loss = losses.sum() * replicas / total(int(real.sum()), run.device)
         run.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         run.optimizer.step()
         run.schedule.step()
         summed += float(losses.detach().sum())

@@ -59,9 +59,9 @@ class Detector(nn.Module):
         self.head = nn.Linear(widths[-1], outputs)
 
     def forward(self, video: torch.Tensor, chances: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits float [B, outputs]. `chances` float [B, FEATURES] in [0, 1[ of each clip: features below `DROPOUT` are dropped.
+        """Logits float [B, outputs]. `chances` float [B, FEATURES] in [0, 1[: features below `DROPOUT` are dropped.
 
-        They come from outside (see `chances`), so that what is dropped does not depend on the batch or the process.
+        They come from outside (the function `chances`), so that what is dropped does not depend on the batch or the process.
         """
         clip = video.transpose(1, 2).float() / 127.5 - 1
         clip = clip - clip.mean(dim=(2, 3, 4), keepdim=True)  # colour and brightness of the ground say nothing
