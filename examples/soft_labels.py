@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{len(features['train'])} videos to train on, {len(features['test'])} to compare; {len(CATEGORIES)} categories\n")
     print(f"{'trained on':<12}{'decay':>8}{'cross-entropy':>16}{'Brier':>10}{'agrees':>10}")
     for name, target in targets.items():
-        tried = {decay: fit(features["train"], target, decay=decay, steps=arguments.steps) for decay in (0.1, 1.0, 10.0)}
+        tried = {decay: fit(features["train"], target, decay=decay, steps=arguments.steps) for decay in (0.3, 3.0, 10.0, 30.0)}
         # Each kind of training gets the decay that is best for it on validation, against the votes there.
         losses = {decay: compare(model, features["validation"], votes["validation"]) for decay, model in tried.items()}
         best = min(losses, key=lambda decay: losses[decay]["cross-entropy"])
@@ -78,8 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name:<12}{best:>8}{found['cross-entropy']:>16.4f}{found['Brier']:>10.4f}{found['agrees']:>10.3f}")
     shares = votes["test"].clamp(1e-6, 1 - 1e-6)
     floor = float(-(shares * shares.log() + (1 - shares) * (1 - shares).log()).mean())
-    print(f"\nNo model can have a cross-entropy below {floor:.4f}: raters disagree that much. `agrees`: the same side of a half.")
-    print("Next: evaluate(..., target='soft') for reports with intervals; target='soft' in UnsafeVideoDataset for your own model.")
+    print(
+        f"\nNo model can have a cross-entropy below {floor:.4f}: raters disagree that much. `agrees`: the same side of a half."
+    )
+    print(
+        "Next: evaluate(..., target='soft') for reports with intervals; target='soft' in UnsafeVideoDataset for your own model."
+    )
     return 0
 
 

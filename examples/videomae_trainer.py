@@ -48,7 +48,9 @@ def build_model(checkpoint: Path | None, *, size: int, num_frames: int) -> Any:
     }
     if checkpoint is not None:
         if not (checkpoint / "config.json").is_file():
-            raise InputError(f"{checkpoint.name} is no checkpoint folder: it has no config.json. Save one with `save_pretrained`.")
+            raise InputError(
+                f"{checkpoint.name} is no checkpoint folder: it has no config.json. Save one with `save_pretrained`."
+            )
         return VideoMAEForVideoClassification.from_pretrained(
             str(checkpoint), local_files_only=True, ignore_mismatched_sizes=True, **head
         )
@@ -102,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         eval_strategy="epoch",
         logging_strategy="epoch",
     )
-    trainer = Trainer(model=model, args=settings, train_dataset=load("train"), eval_dataset=load("validation"), data_collator=batch)
+    trainer = Trainer(
+        model=model, args=settings, train_dataset=load("train"), eval_dataset=load("validation"), data_collator=batch
+    )
     trainer.train()
     test = load("test")
     scores = torch.sigmoid(torch.from_numpy(trainer.predict(test).predictions)).tolist()
@@ -118,7 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\nVideoMAE ({kind}), {sum(weights.numel() for weights in model.parameters()):,} weights\n")
     print(evaluate(records, release, bootstrap=arguments.bootstrap).to_text())
     print(f"\nWritten to {arguments.out}: model, predictions.jsonl")
-    print("Next: --checkpoint with a VideoMAE of your own; compare with examples/linear_probe.py --checkpoint on the same folder.")
+    print(
+        "Next: --checkpoint with a VideoMAE of your own; compare with examples/linear_probe.py --checkpoint on the same folder."
+    )
     return 0
 
 
