@@ -26,17 +26,12 @@ from unsafe_video_dataset import Release, UniformFrames, UnsafeVideoDataset, eva
 from unsafe_video_dataset.builders.vision.embed import Embedder, ShapeDescriptor, TransformersEmbedder
 from unsafe_video_dataset.taxonomy import CATEGORIES
 
-Frames = NDArray[np.uint8]
 
-
-def embed(
-    dataset: UnsafeVideoDataset, embedder: Embedder, *, change: Callable[[Frames, int], Frames] | None = None
-) -> NDArray[np.float32]:
-    """One vector a video: float32 [N, dim], in the order of `dataset.video_ids`. `change(frames, index)` alters frames first."""
+def embed(dataset: UnsafeVideoDataset, embedder: Embedder) -> NDArray[np.float32]:
+    """One vector a video: float32 [N, dim], as `dataset.video_ids` are ordered."""
     vectors = []
     for index in tqdm(range(len(dataset)), desc="embedding", unit="video", leave=False):
-        frames = dataset[index]["video"].numpy()
-        vectors.append(embedder.embed(change(frames, index) if change else frames))
+        vectors.append(embedder.embed(dataset[index]["video"].numpy()))
     return np.stack(vectors)
 
 

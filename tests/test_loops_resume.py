@@ -95,7 +95,7 @@ def test_killed_and_resumed(small: Path, tmp_path: Path, kind: str) -> None:
     assert run(state, num_workers=2) == whole[9:]
     other = [run(state), run(state, num_workers=1, batch_size=5)]
     for rest in other:
-        assert sorted(seen + rest) == releases.ids(small)[:0] + sorted(releases.ids(small))
+        assert sorted(seen + rest) == sorted(releases.ids(small))
         assert rest == whole[9:] or kind == "stream"
 
 
@@ -200,7 +200,7 @@ def test_what_is_refused(small: Path, tmp_path: Path) -> None:
     other = releases.build(tmp_path / "other", 16, seed=9)
     for kind in ("map", "stream"):
         state = loader_of(small, kind).state_dict()
-        with pytest.raises(InputError, match="videos_sha256.*other videos"):
+        with pytest.raises(InputError, match=r"videos_sha256.*other videos"):
             loader_of(other, kind).load_state_dict(state)
     with pytest.raises(InputError, match="This is no state of a ShuffleSampler"):
         loader_of(small, "map").load_state_dict(loader_of(small, "stream").state_dict())
@@ -236,9 +236,13 @@ def test_an_error_in_a_worker_keeps_the_place(small: Path, workers: int) -> None
     dataset = UnsafeVideoDataset(small, **LIGHT, transform=Sick(8))
     loader = ResumableLoader(dataset, batch_size=3, num_workers=workers)
     got: list[str] = []
-    with pytest.raises(DecodeError, match="0123"):
+
+    def loop() -> None:
         for batch in loader:
-            got += batch["video_id"]
+            got.extend(batch["video_id"])
+
+    with pytest.raises(DecodeError, match="0123"):
+        loop()
     assert len(got) == 6
     again = ResumableLoader(UnsafeVideoDataset(small, **LIGHT), batch_size=3)
     again.load_state_dict(loader.state_dict())

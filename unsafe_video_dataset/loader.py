@@ -101,28 +101,32 @@ class _Map:
 
     def __init__(self, dataset: UnsafeVideoDataset, sampler: EpochSampler, batch_size: int) -> None:
         self.dataset, self.sampler, self.batch_size = dataset, sampler, batch_size
-        self._got = 0
-        self._done = False
+        self._begun()
+
+    def _begun(self) -> None:
+        """Note what the next pass is: the sampler forgets its start when it is asked for indices."""
+        self._got, self._done = 0, False
+        self._start, self._length, self._padded = self.sampler.start, len(self.sampler), self.sampler.padded
 
     @property
     def epoch(self) -> int:
         return self.sampler.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        if epoch != self.epoch:
-            self._got, self._done = 0, False
+        new = epoch != self.epoch
         self.dataset.set_epoch(epoch)
         self.sampler.set_epoch(epoch)
+        if new:
+            self._begun()
 
     def rewind(self) -> None:
         self.sampler.start = 0
 
     def batches(self) -> int:
-        return -(-len(self.sampler) // self.batch_size)
+        return -(-self._length // self.batch_size)
 
     def begin(self) -> None:
-        self._got, self._done = 0, False
-        self._length, self._padded = len(self.sampler), self.sampler.padded
+        self._begun()
 
     def count(self, batch: Any) -> Any:
         before = self._got * self.batch_size
@@ -140,12 +144,13 @@ class _Map:
         self._done = True
 
     def state_dict(self) -> dict[str, Any]:
-        return self.sampler.state_dict(len(self.sampler.order()) if self._done else self._got * self.batch_size)
+        reached = self._start + self._got * self.batch_size * self.sampler.num_replicas
+        return self.sampler.at(len(self.sampler.order()) if self._done else reached)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.sampler.load_state_dict(state)
         self.dataset.set_epoch(self.sampler.epoch)
-        self._got, self._done = 0, False
+        self._begun()
 
 
 class _Stream:

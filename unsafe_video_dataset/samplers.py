@@ -52,7 +52,8 @@ class EpochSampler(Sampler[int]):
         self.uneven = uneven
         self.num_replicas, self.rank = here(num_replicas, rank)
         self.epoch = 0
-        self.start = 0  # of the epoch's list: how much all processes together have taken before this pass
+        self.start = 0  # how much of the epoch's list all processes together have taken before the next pass
+        self._from = self._given = 0  # where the current pass began, and how many indices this process gave out in it
         self._by_id = np.argsort(np.asarray(dataset.video_ids, dtype="S16"))  # the order must not depend on that of rows
         digest = hashlib.sha256("\n".join(sorted(dataset.video_ids)).encode())
         self._identity = {"sampler": type(self).__name__, "seed": seed, "videos_sha256": digest.hexdigest()}
@@ -69,32 +70,49 @@ class EpochSampler(Sampler[int]):
         """Which epoch comes next; a new one begins at its start, one that was loaded goes on."""
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
+            self._from, self._given = 0, 0
 
     def __iter__(self) -> Iterator[int]:
+        """This process's indices, from the loaded place on if a state was loaded since the last pass."""
+        mine = self._mine()
+        self._from, self._given, self.start = self.start, 0, 0
+        return self._counted(mine)
+
+    def _mine(self) -> list[int]:
         rest = self.order()[self.start :]
         if self.uneven == "pad" and len(rest) % self.num_replicas:
             rest = np.resize(rest, -(-len(rest) // self.num_replicas) * self.num_replicas)
-        return iter(rest[self.rank :: self.num_replicas].tolist())
+        mine: list[int] = rest[self.rank :: self.num_replicas].tolist()
+        return mine
+
+    def _counted(self, mine: list[int]) -> Iterator[int]:
+        for index in mine:
+            self._given += 1
+            yield index
 
     def __len__(self) -> int:
-        """Indices that this process gets from the current place on."""
+        """Indices that this process gets in the next pass: those of an epoch, or the rest of one that was loaded."""
         left = len(self.order()) - self.start
         each, more = divmod(left, self.num_replicas)
         return each + (self.rank < more or (more > 0 and self.uneven == "pad"))
 
     @property
     def padded(self) -> bool:
-        """Whether the last index of this process is one that another process has too."""
+        """Whether the last index of this process in the next pass is one that another process has too."""
         more = (len(self.order()) - self.start) % self.num_replicas
         return self.uneven == "pad" and 0 < more <= self.rank
 
-    def state_dict(self, taken: int = 0) -> dict[str, Any]:
-        """Where the epoch stands after each process has taken `taken` indices in this pass. JSON values.
+    def state_dict(self) -> dict[str, Any]:
+        """Where the epoch stands after the indices that were given out so far. JSON values.
 
-        Count what the loop has got, not what was fetched ahead: `ResumableLoader` does.
+        A DataLoader with workers takes indices ahead of its loop: `ResumableLoader` (and torchdata's StatefulDataLoader, for
+        the same number of workers and processes) know what the loop has got.
         """
-        reached = min(self.start + taken * self.num_replicas, len(self.order()))
-        return {**self._identity, "epoch": self.epoch, "taken": reached}
+        return self.at(self._from + self._given * self.num_replicas)
+
+    def at(self, taken: int) -> dict[str, Any]:
+        """The state where all processes together have taken so many indices of the current epoch's list."""
+        return {**self._identity, "epoch": self.epoch, "taken": min(taken, len(self.order()))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`; the number of processes may be another one.
@@ -103,6 +121,7 @@ class EpochSampler(Sampler[int]):
         """
         check_identity(self._identity, state, "epoch", "taken")
         self.epoch, self.start = state["epoch"], state["taken"]
+        self._from, self._given = self.start, 0
 
 
 class ShuffleSampler(EpochSampler):
