@@ -29,11 +29,14 @@ def add_twin(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other videos and votes with the same counts")
     parser.add_argument("--workers", type=int, default=None, help="processes that draw (default: one a CPU)")
     parser.add_argument("--overwrite", action="store_true", help="replace another twin in RAW")
+    parser.add_argument("--compare", type=Path, metavar="PAGE", help="draw nothing: compare the run in RAW/work with the truth")
     add_json(parser)
     parser.set_defaults(call=_twin)
 
 
 def _twin(arguments: argparse.Namespace) -> int:
+    if arguments.compare is not None:
+        return _compare(arguments)
     from .twin.make import make_twin
 
     report = make_twin(
@@ -54,6 +57,21 @@ def _twin(arguments: argparse.Namespace) -> int:
     print(text_table(("planned", "videos"), rows))
     print(f"Next: unsafe-video-build run {report.recipe}")
     return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from .twin.compare import compare_run
+    from .twin.compare_page import page
+
+    found = compare_run(arguments.raw)
+    arguments.compare.write_text(page(found), encoding="utf-8")
+    exact = found["exact"]
+    if arguments.json:
+        print_json(found)
+    else:
+        same = "the planned counts" if exact["same_counts"] else f"other counts than planned: {exact['found']}"
+        print(f"The run has {same}. {arguments.compare} compares every stage with the truth.")
+    return 0 if exact["same_counts"] and exact["same_videos"] else 1
 
 
 def parse_scale(text: str) -> int:

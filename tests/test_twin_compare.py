@@ -145,7 +145,7 @@ def test_pseudonyms_are_followed(rows: Rows, truth: Path) -> None:
     names = {rater.name: f"r{number:03d}" for number, rater in enumerate(RATERS)}
     for row in rows["votes"].values():
         row["votes"] = [{**vote, "rater_id": names[vote["rater_id"]]} for vote in row["votes"]]
-    assert compare(tables(rows), truth, pseudonyms=names)["votes"]["control"]["precision"] == 1
+    assert compare(tables(rows), truth, raters=names)["votes"]["control"]["precision"] == 1
 
 
 def test_tables_of_a_work_folder_and_the_page(rows: Rows, truth: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -167,8 +168,7 @@ def test_a_killed_run_goes_on(twin: Path, tmp_path: Path) -> None:
 
 
 def test_a_finished_twin_is_kept_and_a_changed_file_mended(twin: Path, tmp_path: Path) -> None:
-    out = tmp_path / "twin"
-    make_twin(out, videos=60, workers=1, progress=False)
+    out = shutil.copytree(twin, tmp_path / "twin")
     assert make_twin(out, videos=60, workers=1, progress=False).drawn == 0
     sound = next(row for row in items(out) if row["kind"] == "reviewed")
     (out / "raw" / str(sound["item"])).write_bytes(b"changed")
@@ -196,9 +196,8 @@ def test_other_folders_are_refused(twin: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_overwrite_replaces_a_twin_and_leaves_other_things(tmp_path: Path) -> None:
-    out = tmp_path / "twin"
-    make_twin(out, videos=60, workers=1, progress=False)
+def test_overwrite_replaces_a_twin_and_leaves_other_things(twin: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(twin, tmp_path / "twin")
     (out / "work").mkdir()
     (out / "work" / "kept").write_text("kept")
     report = make_twin(out, videos=60, seed=1, overwrite=True, workers=1, progress=False)
@@ -207,7 +206,8 @@ def test_overwrite_replaces_a_twin_and_leaves_other_things(tmp_path: Path) -> No
     assert json.loads((out / "twin.json").read_text())["seed"] == 1
 
 
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(twin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(twin, tmp_path / "twin")
     assert main(["twin", str(tmp_path / "twin"), "--scale", "60", "--workers", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["counts"]["reviewed"] == 23

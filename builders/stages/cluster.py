@@ -96,7 +96,7 @@ class ClusterStage:
         items = dict(zip(rows["item"].to_pylist(), rows["video_id"].to_pylist(), strict=True))
         vectors, how, failed = _vectors(context, rows, items)
         names = sorted(vectors)
-        data = np.array([vectors[name] for name in names], np.float32).reshape(len(names), -1)
+        data = np.stack([vectors[name] for name in names]) if names else np.zeros((0, 0), np.float32)
         clusters = cluster(
             data,
             names,

@@ -17,17 +17,19 @@ import pyarrow.parquet as pq
 from unsafe_video_dataset.errors import InputError
 from unsafe_video_dataset.taxonomy import CATEGORIES
 
+from ..raters.pseudonyms import pseudonyms, read_key
 from .compare_votes import compare_votes
+from .files import KEY_FILE
 from .truth import Truth, read_truth
 
 STAGES = ("ingest", "probe", "quality", "dedup", "cluster", "votes")
 BORDERLINE = ("soft", "slow", "dim", "blurred_slightly")
 
 
-def compare(work: Path | Mapping[str, pa.Table], truth: Path, *, pseudonyms: Mapping[str, str] | None = None) -> dict[str, Any]:
+def compare(work: Path | Mapping[str, pa.Table], truth: Path, *, raters: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Every stage of a run against the truth.
 
-    `work` is the work folder (`<stage>/table.parquet`) or the tables by stage; `pseudonyms` gives the rater id of the votes
+    `work` is the work folder (`<stage>/table.parquet`) or the tables by stage; `raters` gives the rater id of the votes
     table for each raw name (the same names where none is given). JSON values; shares are null where nothing was counted.
     Raises `InputError` for a stage that is missing, a truth that can't be read, or tables of another twin.
     """
@@ -48,9 +50,16 @@ def compare(work: Path | Mapping[str, pa.Table], truth: Path, *, pseudonyms: Map
         "quality": _quality(rows["quality"], known),
         "dedup": _dedup(rows["dedup"], known),
         "cluster": _cluster(rows["cluster"], known),
-        "votes": compare_votes(rows["votes"], known, pseudonyms),
+        "votes": compare_votes(rows["votes"], known, raters),
         "exact": _exact(rows["votes"], known),
     }
+
+
+def compare_run(raw: Path, *, work: Path | None = None) -> dict[str, Any]:
+    """`compare` for the twin in the folder `raw`: its truth, its key, and the work folder `raw/work` or another one."""
+    truth = raw / "truth"
+    names = pseudonyms(read_truth(truth).raters, read_key(file=raw / KEY_FILE, variable=""))
+    return compare(work or raw / "work", truth, raters=names)
 
 
 def read_tables(work: Path) -> dict[str, pa.Table]:

@@ -13,7 +13,8 @@ from unsafe_video_dataset.video import decode_frames
 from .codec import QUANTISER, encode_fast
 from .scene import NUM_FRAMES, Frames, Scene, make_scene, render
 
-PACE = {"slow": 0.12, "near_static": 0.02}
+PACE = {"slow": 0.12, "near_static": 0.01}
+_FINE = 18  # quantiser of soft pictures: at the usual one its noise would be most of their detail
 Draws = np.random.Generator
 
 
@@ -43,7 +44,8 @@ def make_bytes(task: Task) -> bytes:
         frames, quantiser = _COPIES[task.kind](decode_frames(data, decoder="pyav").transpose(0, 2, 3, 1), rng)
         return _smaller(np.ascontiguousarray(frames), quantiser, len(data))
     if task.kind in _FRAMES:
-        return encode_fast(_FRAMES[task.kind](task, rng))
+        soft = task.kind in ("blurred", "blurred_slightly", "soft")
+        return encode_fast(_FRAMES[task.kind](task, rng), quantiser=_FINE if soft else QUANTISER)
     return encode_fast(render(scene_of(task)))
 
 
@@ -99,7 +101,7 @@ def _too_long(task: Task, rng: Draws) -> Frames:
 
 
 _FRAMES: dict[str, Callable[[Task, Draws], Frames]] = {
-    "blurred": _blurred(4.0, 6.0),
+    "blurred": _blurred(5.0, 8.0),
     "blurred_slightly": _blurred(1.3, 2.2),
     "soft": _blurred(0.5, 1.0),
     "static": _static,

@@ -16,6 +16,7 @@ PER_PAGE = 24
 _GAP = 8
 _LINE = 14
 _HEAD = 24
+_LONGEST = 250  # letters of a line: no more fit
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,12 @@ def _tile(sheet: Image.Image, pen: Any, tile: Tile, x: int, y: int, width: int, 
 
 
 def _cut(pen: Any, text: str, width: int) -> str:
-    text = text.encode("latin-1", "replace").decode("latin-1")  # what Pillow's built-in font has
-    while text and pen.textlength(text) > width:
-        text = text[:-4] + "..." if text.endswith("...") else text[:-3] + "..."
-        if text == "...":
-            break
-    return text
+    """What fits of a text; Pillow's built-in font has Latin-1 only."""
+    text = text.encode("latin-1", "replace").decode("latin-1")
+    if pen.textlength(text[:_LONGEST]) <= width and len(text) <= _LONGEST:
+        return text
+    fits = [length for length in range(min(len(text), _LONGEST)) if pen.textlength(text[:length] + "...") <= width]
+    return text[: max(fits, default=0)] + "..."
 
 
 def strips(answers: Mapping[str, Any]) -> dict[str, bytes]:
