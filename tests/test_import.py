@@ -119,14 +119,14 @@ LAYERS = [
     {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
     | {"parquet", "footer", "thrift", "pages"},
     {"hub", "cache"},
-    {"torch", "hf"},
+    {"torch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
     {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
     | {"agreement", "reliability"},
     {"cli", "cli_hub"},
 ]
 UPWARD = {("release", "hub")}  # a name on the Hub needs the network; imported only when such a name is opened
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TORCH = {"torch", "baseline", "detector", "defenses"}
+TORCH = {"torch", "baseline", "detector", "defenses", "ranks", "samplers", "streaming", "loader"}
 CODECS = {"decoders", "video", "_decode_child"}
 # PyAV and torchcodec are the packages `av` and `torchcodec`; importing torch in a backend is torchcodec's doing.
 

@@ -26,11 +26,16 @@ if TYPE_CHECKING:
     from .hub.access import access as access
     from .hub.download import download as download
     from .hub.purge import purge as purge
+    from .loader import ResumableLoader as ResumableLoader
     from .predictions import read_predictions as read_predictions
     from .predictions import write_predictions as write_predictions
     from .preview import contact_sheet as contact_sheet
     from .release import Release as Release
+    from .samplers import BalancedSampler as BalancedSampler
+    from .samplers import GroupSampler as GroupSampler
+    from .samplers import ShuffleSampler as ShuffleSampler
     from .scores import EvalReport as EvalReport
+    from .streaming import UnsafeVideoIterableDataset as UnsafeVideoIterableDataset
     from .taxonomy import Category as Category
     from .torch import UnsafeVideoDataset as UnsafeVideoDataset
     from .torch import collate as collate
@@ -41,14 +46,19 @@ _HOMES = {
     "AccessStatus": "hub",
     "AgreementReport": "agreement",
     "AllFrames": "clips",
+    "BalancedSampler": "samplers",
     "CenterClip": "clips",
     "RandomClip": "clips",
     "UniformFrames": "clips",
     "Category": "taxonomy",
     "EvalReport": "scores",
+    "GroupSampler": "samplers",
     "Release": "release",
+    "ResumableLoader": "loader",
+    "ShuffleSampler": "samplers",
     "UnsafeVideoDataset": "torch",
     "UnsafeVideoError": "errors",
+    "UnsafeVideoIterableDataset": "streaming",
     "VideoHandle": "video",
     "access": "hub",
     "aggregate": "votes",

@@ -215,7 +215,7 @@ def _add_train(commands: Any, *, wanted: bool) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     baseline = _module("baseline")
-    options = {name: getattr(arguments, name) for name in ("out", "device", "amp", "num_workers", "resume")}
+    options = {name: getattr(arguments, name) for name in ("out", "device", "amp", "num_workers", "resume", "save_steps")}
     settings = baseline.settings_from(arguments)
     report = baseline.run(arguments.release, settings=settings, progress=not arguments.json, **options)
     if arguments.json:
