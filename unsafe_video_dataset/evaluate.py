@@ -204,9 +204,7 @@ def _notes(task: Task, model: Model, *, paired: bool) -> tuple[str, ...]:
     notes = list(model.thresholds.notes)
     groups = len(set(task.groups))
     if paired and groups < len(task.rows) and task.target != "soft":
-        notes.append(
-            f"McNemar takes videos as independent: {len(task.rows)} in {groups} groups make its p too small"
-        )
+        notes.append(f"McNemar takes videos as independent: {len(task.rows)} in {groups} groups make its p too small")
     if task.target == "soft":
         notes.append("ECE is too large on few videos, and its interval too: it may leave out the value")
         least = float(entropy(task.truth).mean())

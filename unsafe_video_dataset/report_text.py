@@ -36,7 +36,7 @@ class Table:
 
 def to_text(report: EvalReport) -> str:
     """Fixed-width tables of at most 120 columns, notes and evidence."""
-    blocks = ["\n".join([*([table.title] if table.title else []), *_fixed(table)]) for table in tables(report)]
+    blocks = ["\n".join([*([table.title] if table.title else []), *fixed_width(table)]) for table in tables(report)]
     lines = ["\n\n".join(blocks), "", *(wrapped(f"note: {note}") for note in notes(report)), *evidence(report)]
     return "\n".join(lines) + "\n"
 
@@ -196,7 +196,8 @@ def _ceiling_note(report: EvalReport) -> str:
     )
 
 
-def _fixed(table: Table) -> list[str]:
+def fixed_width(table: Table) -> list[str]:
+    """The lines of a table, columns padded."""
     widths = [max(len(line[i]) for line in (table.head, *table.lines)) for i in range(len(table.head))]
     widths[0] = max(widths[0], 16)
     right: Callable[[int], bool] = lambda i: table.head[i] in ("n", "positives")  # noqa: E731
