@@ -15,7 +15,7 @@ from .errors import FilterError, InputError
 from .estimates import make_design, minus
 from .evaluate import Model, evaluate, load_model
 from .predictions import Predictions, predictions_sha256
-from .report_text import TITLES, Table, cell, fixed_width, markdown_table, wrapped
+from .report_text import TITLES, Table, cell, fixed_width, markdown_table, one_line, wrapped
 from .scores import Estimate
 from .task import EvalConfig, EvalTarget, ReleaseLike, open_task
 
@@ -75,9 +75,8 @@ class Leaderboard:
             p = "-" if entry.p is None or entry.p_holm is None else f"{entry.p:.4f} ({entry.p_holm:.4f})"
             gap = "-" if entry.gap is None else cell(entry.gap, "+")
             values = (cell(entry.metrics[name]) for name in metrics)
-            lines.append(
-                (entry.name, "-" if entry.rank is None else f"{entry.rank}{' =' if entry.like_first else ''}", *values, gap, p)
-            )
+            rank = "-" if entry.rank is None else f"{entry.rank} =" if entry.like_first else str(entry.rank)
+            lines.append((one_line(entry.name), rank, *values, gap, p))
         return Table("", head, tuple(lines))
 
     def to_text(self) -> str:

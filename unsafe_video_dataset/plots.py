@@ -64,8 +64,8 @@ def write_plots(
     folder.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, Any] = {}
     if target != "soft":
-        drawn["pr"] = _panels(task, design, model, "recall", "precision", precision_recall)
-        drawn["roc"] = _panels(task, design, model, "false positive rate", "true positive rate", roc)
+        drawn["pr"] = panels(task, design, model, "recall", "precision", precision_recall)
+        drawn["roc"] = panels(task, design, model, "false positive rate", "true positive rate", roc)
         drawn["confusion"] = _confusion(task, model)
     drawn["reliability"] = _reliability(task, design, model)
     if any(value is not None for value in task.values("agreement")):
@@ -96,7 +96,8 @@ def _grid(count: int, *, size: float = 2.7) -> tuple[Any, list[Any]]:
     return figure, list(axes)
 
 
-def _panels(task: Task, design: Design, model: Model, x: str, y: str, make: Callable[..., Curve | None]) -> Any:
+def panels(task: Task, design: Design, model: Model, x: str, y: str, make: Callable[..., Curve | None]) -> Any:
+    """A panel a label: the curve of `make` with its band, what knows nothing, and a rater's one point. A Figure."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from .errors import plain
 from .metrics import FPRS
 from .scores import Comparison, Estimate, EvalReport, Row, Slice
 from .taxonomy import CATEGORIES
@@ -41,6 +42,11 @@ def to_text(report: EvalReport) -> str:
     return "\n".join(lines) + "\n"
 
 
+def one_line(name: str) -> str:
+    """A name that anybody may have written, without line ends and characters that act on a terminal or a page."""
+    return plain(" ".join(name.split())).replace("<", "&lt;").replace("`", "'")
+
+
 def wrapped(text: str) -> str:
     """A text in lines of at most 120 columns."""
     return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
@@ -48,7 +54,7 @@ def wrapped(text: str) -> str:
 
 def to_markdown(report: EvalReport) -> str:
     """The same tables, notes and evidence as Markdown."""
-    name = report.model or "unnamed model"
+    name = one_line(report.model or "unnamed model")
     parts = [f"# {name} on {report.release} {report.release_version}, {report.split} ({report.target})"]
     for table in tables(report):
         parts += [f"## {table.title[0].upper()}{table.title[1:]}"] if table.title else []
