@@ -84,6 +84,8 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     names = [path.stem for path in files]
     if len(set(names)) != len(names):
         names = [str(path) for path in files]
+    if len(set(names)) != len(names):
+        raise InputError("A leaderboard compares models: the same file twice is one. Give each file once.")
     board = load_module("leaderboard").leaderboard(
         dict(zip(names, files, strict=True)),
         Release.open(arguments.release, config="metadata"),
