@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .hub.access import access as access
     from .hub.download import download as download
     from .hub.purge import purge as purge
+    from .leaderboard import leaderboard as leaderboard
     from .loader import ResumableLoader as ResumableLoader
     from .predictions import read_predictions as read_predictions
     from .predictions import write_predictions as write_predictions
@@ -67,6 +68,7 @@ _HOMES = {
     "contact_sheet": "preview",
     "download": "hub",
     "evaluate": "evaluate",
+    "leaderboard": "leaderboard",
     "load_dataset": "hf",
     "predict": "baseline",
     "purge": "hub",
