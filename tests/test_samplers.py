@@ -51,8 +51,7 @@ def test_an_order_follows_from_seed_and_epoch_and_not_from_rows(small: Path, dat
     later.set_epoch(1)
     assert ids(dataset, later) != first
     turned = UnsafeVideoDataset(small, config="reviewed", split=None)
-    turned.video_ids.reverse()
-    turned.group_ids.reverse()
+    turned.video_ids, turned.group_ids = list(turned.video_ids)[::-1], list(turned.group_ids)[::-1]
     turned.targets = turned.targets.flip(0)
     assert ids(turned, make(turned)) == first
     assert ids(dataset, pickle.loads(pickle.dumps(make(dataset)))) == first
