@@ -152,7 +152,7 @@ def example() -> str:
 
 
 def board() -> str:
-    """A leaderboard of three toys on the sample, as Markdown, without its last line: the manifest's hash moves with versions."""
+    """A leaderboard of three toys on the sample, as Markdown, without the manifest's hash, which moves."""
     release = Release.open()
     noises = {"toy A": 0.6, "toy B": 0.8, "toy C": 0.65}
     files, held_out = (
