@@ -152,13 +152,13 @@ def example() -> str:
 
 
 def board() -> str:
-    """A leaderboard of three toys on the sample, as Markdown."""
+    """A leaderboard of three toys on the sample, as Markdown, without the manifest's hash, which moves."""
     release = Release.open()
     noises = {"toy A": 0.6, "toy B": 0.8, "toy C": 0.65}
     files, held_out = (
         {name: toy(release, split, noise, name=name) for name, noise in noises.items()} for split in ("test", "validation")
     )
-    return leaderboard(files, release, validation=held_out).to_markdown()
+    return leaderboard(files, release, validation=held_out).to_markdown().split("\n> ")[0]
 
 
 def fill(page: str, name: str, text: str) -> str:
