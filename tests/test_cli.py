@@ -96,7 +96,7 @@ def test_info_as_json(small: Path, capsys: Capture) -> None:
     assert info["rows"]["annotations"]["test"] == release.annotations("test").num_rows
     assert set(info["decoders"]) == {"decord", "pyav", "torchcodec"}
     assert info["decoder"]["picked"] in (*info["decoders"], "none")
-    assert "first of decord, pyav, torchcodec" in info["decoder"]["why"]
+    assert "first of pyav, decord, torchcodec" in info["decoder"]["why"]
     assert {"pyarrow", "datasets", "torch", "python"} <= set(info["versions"])
 
 
