@@ -120,9 +120,9 @@ LAYERS = [
     | {"parquet", "footer", "thrift", "pages"},
     {"hub", "cache"},
     {"torch", "hf"},
-    {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
+    {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
     | {"agreement", "reliability"},
-    {"cli", "cli_hub"},
+    {"cli", "cli_bench", "cli_hub"},
 ]
 UPWARD = {("release", "hub")}  # a name on the Hub needs the network; imported only when such a name is opened
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -13,7 +13,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli_hub
+from . import __version__, cli_bench, cli_hub
 from ._console import add_json, epilog, print_json, run, text_table
 from .errors import InputError, MissingDependency, missing_extra
 from .release import SAMPLE, Release
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_train(commands, wanted="train" in (sys.argv[1:] if argv is None else argv))
     _add_evaluate(commands)
     _add_report(commands)
+    cli_bench.add_bench(commands)
     cli_hub.add_commands(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and not vars(arguments).get("takes_all"):
