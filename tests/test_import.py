@@ -117,7 +117,7 @@ LAYERS = [
     {"records"},
     {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
     {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
-    | {"parquet", "footer", "thrift", "pages"},
+    | {"parquet", "footer", "thrift", "pages", "columns"},
     {"hub", "cache"},
     {"torch", "hf"},
     {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}

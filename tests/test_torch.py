@@ -124,7 +124,7 @@ def test_unknown_choices(small: Path) -> None:
         ({"config": "metadata"}, "unsafe, reviewed"),
         ({"target": "hard"}, "multilabel, soft, binary, votes"),
         ({"on_error": "skip"}, "raise, mask"),
-        ({"decoder": "opencv"}, "decord, pyav, torchcodec"),
+        ({"decoder": "opencv"}, "pyav, decord, torchcodec"),
         ({"split": "dev"}, "train, validation, test"),
         ({"seed": -1}, "0 or more"),
         ({"is_unsafe": False}, "config='reviewed'"),

@@ -145,16 +145,6 @@ def test_resizes_to_exactly_the_size(kind: str, decoder: str) -> None:
     np.testing.assert_array_equal(decode_frames(data, [3, 1], size=native.shape[2:], decoder=decoder), native)
 
 
-@pytest.mark.parametrize("size", [224, (50, 131), 9])
-def test_decord_and_pyav_resize_alike_and_torchcodec_nearly(size: video.Size) -> None:
-    data = video_files.plain()
-    frames = {name: decode_frames(data, size=size, decoder=name).astype(int) for name in working()}
-    if {"decord", "pyav"} <= set(frames):
-        assert np.abs(frames["decord"] - frames["pyav"]).max() <= 2
-    if {"torchcodec", "pyav"} <= set(frames):  # bilinear, and after the conversion to RGB
-        assert np.abs(frames["torchcodec"] - frames["pyav"]).mean() < 6
-
-
 @pytest.mark.parametrize("size", [0, -1, (0, 5), (5, 0), 5000, (10, 5000)])
 def test_refuses_impossible_sizes(size: video.Size) -> None:
     with pytest.raises(FilterError, match="size="):
@@ -195,7 +185,7 @@ def test_another_count_than_the_recorded_one(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_decoder_that_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
     def ends(*_: object) -> Generator[Any, None, None]:
-        yield np.zeros((96, 96, 3), np.uint8)
+        yield np.zeros((3, 96, 96), np.uint8)
 
     monkeypatch.setitem(decoders.BACKENDS, "pyav", ends)
     with pytest.raises(DecodeError, match="abc: pyav ended before frame 4, and the header says 16 frames"):
@@ -385,11 +375,11 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_auto_takes_the_first_that_works(only: Any) -> None:
     only("decord", "pyav", "torchcodec")
-    assert choose_decoder() == ("decord", "first of decord, pyav, torchcodec that works here (ok 1)")
+    assert choose_decoder() == ("pyav", "first of pyav, decord, torchcodec that works here (ok 1)")
     only("torchcodec")
     name, why = choose_decoder("auto")
     assert name == "torchcodec"
-    assert "passed over: decord is not installed. pyav is not installed." in why
+    assert "passed over: pyav is not installed. decord is not installed." in why
     assert choose_decoder("torchcodec") == ("torchcodec", "asked for (ok 1)")
 
 
@@ -398,7 +388,7 @@ def test_a_decoder_that_is_not_there(only: Any) -> None:
     with pytest.raises(MissingDependency, match=r"pip install 'unsafe-video-dataset\[video\]'"):
         choose_decoder("decord")
     only()
-    with pytest.raises(MissingDependency, match="No video decoder can be used: decord is not installed"):
+    with pytest.raises(MissingDependency, match="No video decoder can be used: pyav is not installed"):
         choose_decoder()
     with pytest.raises(MissingDependency):
         decode_frames(video_files.plain())
@@ -407,7 +397,7 @@ def test_a_decoder_that_is_not_there(only: Any) -> None:
 
 
 def test_an_unknown_decoder() -> None:
-    with pytest.raises(FilterError, match="auto, decord, pyav, torchcodec"):
+    with pytest.raises(FilterError, match="auto, pyav, decord, torchcodec"):
         choose_decoder("opencv")
 
 

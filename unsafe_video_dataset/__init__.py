@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .agreement import agreement as agreement
     from .baseline import predict as predict
     from .baseline import train as train
+    from .cache import FrameCache as FrameCache
     from .clips import AllFrames as AllFrames
     from .clips import CenterClip as CenterClip
     from .clips import RandomClip as RandomClip
@@ -46,6 +47,7 @@ _HOMES = {
     "UniformFrames": "clips",
     "Category": "taxonomy",
     "EvalReport": "scores",
+    "FrameCache": "cache",
     "Release": "release",
     "UnsafeVideoDataset": "torch",
     "UnsafeVideoError": "errors",

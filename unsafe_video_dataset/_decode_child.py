@@ -79,9 +79,10 @@ def _answer(request: dict[str, Any], data: bytes, send: Callable[[memoryview], N
         wanted, size = request["wanted"], tuple(request["size"])
         with contextlib.closing(decoders.BACKENDS[request["backend"]](data, wanted, size, info)) as frames:
             for frame in frames:
-                if frame.shape != (*size, 3):
-                    raise ValueError(f"a frame has the shape {frame.shape}, {(*size, 3)} was expected")
-                send(np.ascontiguousarray(frame.transpose(2, 0, 1)).data.cast("B"))
+                planes = np.stack(frame)
+                if planes.shape != (3, *size):
+                    raise ValueError(f"a frame has the shape {planes.shape}, {(3, *size)} was expected")
+                send(planes.data.cast("B"))
     except BrokenPipeError:  # nobody is left to answer to
         sys.exit(1)
     except Exception as error:  # whatever a codec raises

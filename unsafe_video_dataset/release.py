@@ -136,8 +136,7 @@ class Release:
         """
         if not isinstance(video_id, str) or not re.fullmatch("[0-9a-f]{16}", video_id):
             raise FilterError(f"{video_id!r} is no video_id: that is 16 hex digits. `Release.metadata()` lists them.")
-        if video_id in self.tombstones:
-            raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
+        self.refuse_withdrawn(video_id)
         for path, group in self._row_groups(video_id):
             rows = self.read_group(path, group, ["video_id", "video", "sha256"])
             with reading(path):
@@ -146,6 +145,11 @@ class Release:
                 check_videos(rows, self.path)
                 return bytes(rows["video"][0]["bytes"].as_py())
         raise IntegrityError(f"Video {video_id} is listed, but no data file of {self.path} holds it. Get the release anew.")
+
+    def refuse_withdrawn(self, video_id: str) -> None:
+        """Raise `TombstonedError` for a withdrawn video. Whoever hands out frames without its bytes asks here first."""
+        if video_id in self.tombstones:
+            raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
 
     def verify(self, *, decode: bool = False) -> integrity.VerifyReport:
         """Check every file and row against the manifest; see `integrity.verify`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
@@ -10,18 +13,27 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from .cache import FrameCache, as_cache, clip_key
 from .clips import Clip, UniformFrames
+from .columns import Texts, list_parents
 from .errors import DecodeError, FilterError, InputError, one_of
 from .isolate import ChildLimits
 from .mp4 import DEFAULT_LIMITS
 from .release import SAMPLE, Release
 from .taxonomy import CATEGORIES, VOTE_KEYS
-from .video import Decoder, Size, choose_decoder, decode_frames
+from .video import Decoder, Size, choose_decoder, decode_frames, decoder_version
 
 Target = Literal["multilabel", "soft", "binary", "votes"]
 OnError = Literal["raise", "mask"]
 Sample = dict[str, Any]
-_COLUMNS = ("video_id", "group_id", "num_frames", "height", "width", "is_unsafe", "categories", "soft_labels", "vote_counts")
+_TARGET_COLUMNS = {"multilabel": "categories", "soft": "soft_labels", "binary": "is_unsafe", "votes": "vote_counts"}
+
+
+class _Samples(list[Sample]):
+    """Items whose clips are the rows of one tensor [B, T, 3, H, W]: `collate` need not copy them."""
+
+    clips: torch.Tensor
+    rows: list[torch.Tensor]
 
 
 class UnsafeVideoDataset(Dataset[Sample]):
@@ -38,6 +50,10 @@ class UnsafeVideoDataset(Dataset[Sample]):
     video_id) alone, not on workers or order. With `on_error="mask"` a video that can't be decoded comes as zeros with
     an all-False mask; wrong bytes (`ChecksumError`) always raise. `isolate` decodes in a child process with limits (True, or
     `isolate.ChildLimits`), each worker in its own.
+
+    `cache`, a folder or a `FrameCache`, keeps decoded clips on disk for later epochs. It is a second copy of the videos, so
+    there is none unless you ask for one. It needs a clip that takes the same frames in every epoch (`FilterError` for
+    `RandomClip`, unless the `FrameCache` has `random_clips=True`). Withdrawn videos are removed from it.
 
     Raises `FilterError` for unknown names, an empty selection, or targets that need votes where there are none.
     """
@@ -70,6 +86,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
         allow_cached: bool = False,
         accept_terms: bool = False,
         isolate: bool | ChildLimits = False,
+        cache: FrameCache | str | os.PathLike[str] | None = None,
     ) -> None:
         one_of(config, ("unsafe", "reviewed"), "config")
         one_of(target, get_args(Target), "target")
@@ -97,22 +114,28 @@ class UnsafeVideoDataset(Dataset[Sample]):
         self.on_error = on_error
         self.seed = seed
         self.isolate = isolate
-        table = self.release.metadata(
-            split,
-            columns=[*_COLUMNS, "prompt"] if return_prompt else _COLUMNS,
-            categories=categories,
-            generators=generators,
-            prompt_sources=prompt_sources,
-            is_unsafe=True if config == "unsafe" else is_unsafe,
-            min_raters=min_raters,
-            min_agreement=min_agreement,
-        )
-        self.video_ids: list[str] = table["video_id"].to_pylist()
-        self.group_ids: list[str] = table["group_id"].to_pylist()
+        self._filters: dict[str, Any] = {
+            "categories": categories,
+            "generators": generators,
+            "prompt_sources": prompt_sources,
+            "is_unsafe": True if config == "unsafe" else is_unsafe,
+            "min_raters": min_raters,
+            "min_agreement": min_agreement,
+        }
+        self._split = split
+        self.cache = as_cache(cache)
+        columns = ["video_id", "num_frames", _TARGET_COLUMNS[target]]
+        columns += ["prompt"] if return_prompt else []
+        columns += ["sha256"] if self.cache is not None else []
+        columns += ["height", "width"] if size is None else []
+        table = self._read(columns)
+        self.video_ids = Texts(table["video_id"])
         self.targets = _targets(table, target, self.release.name)
         self._num_frames = table["num_frames"].to_numpy()
-        self._native = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1)
-        self._prompts: list[str | None] | None = table["prompt"].to_pylist() if return_prompt else None
+        self._native = np.stack([table[name].to_numpy() for name in ("height", "width")], axis=1) if size is None else None
+        self._prompts = Texts(table["prompt"]) if return_prompt else None
+        if self.cache is not None:
+            self._keep_clips(self.cache, Texts(table["sha256"]))
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]  # seen by workers that live on between epochs
 
     def __len__(self) -> int:
@@ -122,12 +145,41 @@ class UnsafeVideoDataset(Dataset[Sample]):
         """Which epoch random clips are drawn for; call it before each epoch, as with `DistributedSampler`."""
         self._epoch.fill_(epoch)
 
+    @functools.cached_property
+    def group_ids(self) -> Texts:
+        """`group_id` of each video (prompt and near duplicates), in the order of `video_ids`; read when first asked for."""
+        return Texts(self._read(["group_id"])["group_id"])
+
     def __getitem__(self, index: int) -> Sample:
+        return self._item(index, None)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """The items of a batch. Where all clips have one shape they are decoded, or read from the cache, to their rows of one
+        tensor, which `collate` hands on as it is: in a worker it lies in shared memory from the start."""
+        shape = self._batch_shape(indices)
+        if shape is None or type(self).__getitem__ is not UnsafeVideoDataset.__getitem__:
+            return [self[index] for index in indices]
+        clips = _batch_buffer(shape)
+        samples = _Samples(self._item(index, row.numpy()) for index, row in zip(indices, clips, strict=True))
+        samples.clips, samples.rows = clips, [sample["video"] for sample in samples]
+        return samples
+
+    def _batch_shape(self, indices: Sequence[int]) -> tuple[int, ...] | None:
+        if self.size is None or self.transform is not None or not len(indices):
+            return None
+        length = getattr(self.clip, "n", None)  # of a clip that gives as many frames for every video
+        if not isinstance(length, int):
+            return None
+        return len(indices), length, 3, *_height_width(self.size)
+
+    def _item(self, index: int, out: Any) -> Sample:
         video_id = self.video_ids[index]
         index = index % len(self)
         rng = np.random.default_rng([self.seed, int(self._epoch), int(video_id, 16)])
         indices, mask = self.clip.indices(int(self._num_frames[index]), rng)
-        frames, mask = self._frames(index, video_id, indices, mask)
+        if out is not None and len(out) != len(indices):
+            out = None  # a clip of one's own, whose `n` is something else
+        frames, mask = self._frames(index, video_id, indices, mask, out)
         target = self.targets[index]
         sample: Sample = {
             "video": self.transform(frames) if self.transform else frames,
@@ -139,7 +191,15 @@ class UnsafeVideoDataset(Dataset[Sample]):
             sample["prompt"] = self._prompts[index]
         return sample
 
-    def _frames(self, index: int, video_id: str, indices: Any, mask: Any) -> tuple[torch.Tensor, Any]:
+    def _frames(self, index: int, video_id: str, indices: Any, mask: Any, out: Any) -> tuple[torch.Tensor, Any]:
+        key = None
+        if self.cache is not None:
+            self.release.refuse_withdrawn(video_id)
+            size = None if self.size is None else _height_width(self.size)
+            key = clip_key(self._sha256[index], indices, size, self._version)
+            kept = self.cache.get(key, out=out)
+            if kept is not None:
+                return torch.from_numpy(kept), mask
         data = self.release.video_bytes(video_id)
         try:
             frames = decode_frames(
@@ -150,16 +210,53 @@ class UnsafeVideoDataset(Dataset[Sample]):
                 name=video_id,
                 num_frames=int(self._num_frames[index]),
                 isolate=self.isolate,
+                out=out,
             )
         except DecodeError:
             if self.on_error == "raise":
                 raise
-            height, width = self._native[index] if self.size is None else np.broadcast_to(self.size, 2)
+            height, width = self._native[index] if self._native is not None else _height_width(self.size)
             if int(height) * int(width) * 3 * len(indices) > DEFAULT_LIMITS.max_decoded_bytes:
                 raise  # a release may state any size
-            frames = np.zeros((len(indices), 3, int(height), int(width)), dtype=np.uint8)
-            mask = np.zeros(len(indices), dtype=np.bool_)
+            frames = out if out is not None else np.empty((len(indices), 3, int(height), int(width)), dtype=np.uint8)
+            frames[...] = 0
+            return torch.from_numpy(frames), np.zeros(len(indices), dtype=np.bool_)
+        if self.cache is not None and key is not None:
+            self.cache.put(key, frames)
         return torch.from_numpy(frames), mask
+
+    def _read(self, columns: Sequence[str]) -> Any:
+        """Columns of the selection, always in the same order of rows."""
+        return self.release.metadata(self._split, columns=columns, **self._filters)
+
+    def _keep_clips(self, cache: FrameCache, sha256: Texts) -> None:
+        if not cache.random_clips:
+            try:
+                self.clip.indices(1, None)
+            except FilterError as error:
+                raise FilterError(
+                    f"{type(self.clip).__name__} takes other frames in each epoch: its clips would fill the cache and hardly"
+                    " ever be used. Leave cache= out, or give FrameCache(path, random_clips=True)."
+                ) from error
+        from .hub.purge import remember_copy
+
+        self._sha256 = sha256
+        self._version = decoder_version(self.decoder)
+        cache.forget(self.release.tombstones)
+        remember_copy(self.release.path, cache.path, kind="frames")
+
+
+def _height_width(size: Size) -> tuple[int, int]:
+    height, width = np.broadcast_to(np.asarray(size), 2).tolist()
+    return height, width
+
+
+def _batch_buffer(shape: tuple[int, ...]) -> torch.Tensor:
+    """An uninitialised uint8 tensor; in a worker of a DataLoader in shared memory, where the batch has to go anyway."""
+    if torch.utils.data.get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]  # as torch's own default_collate does
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -171,12 +268,13 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
     if not samples:
         raise InputError("An empty list can't be collated.")
     videos = [sample["video"] for sample in samples]
+    whole = isinstance(samples, _Samples) and all(map(operator.is_, videos, samples.rows))
     if len({tuple(video.shape[1:]) for video in videos}) > 1:
         shapes = sorted({tuple(video.shape[1:]) for video in videos})
         raise InputError(f"Frames differ in size ({shapes}). Give UnsafeVideoDataset a size=, e.g. size=224.")
     length = max(video.shape[0] for video in videos)
     batch: dict[str, Any] = {
-        "video": torch.stack([_pad(video, length) for video in videos]),
+        "video": samples.clips if whole else torch.stack([_pad(video, length) for video in videos]),  # type: ignore[attr-defined]
         "mask": torch.stack([_pad(sample["mask"], length) for sample in samples]),
         "target": torch.stack([torch.as_tensor(sample["target"]) for sample in samples]),
     }
@@ -190,21 +288,17 @@ def _pad(tensor: torch.Tensor, length: int) -> torch.Tensor:
 
 def _targets(table: Any, target: Target, name: str) -> torch.Tensor:
     """All targets of the selection, in its order: [N, 5], [N, 6] or [N]."""
+    column = table[_TARGET_COLUMNS[target]].combine_chunks()
     if target == "binary":
-        return torch.tensor(table["is_unsafe"].to_pylist(), dtype=torch.float32)
+        return torch.from_numpy(column.to_numpy(zero_copy_only=False).astype(np.float32))
     if target == "multilabel":
-        hot = torch.zeros((table.num_rows, len(CATEGORIES)))
-        for row, indices in enumerate(table["categories"].to_pylist()):
-            hot[row, indices] = 1
-        return hot
-    column, keys, dtype = (
-        ("soft_labels", CATEGORIES, torch.float32) if target == "soft" else ("vote_counts", VOTE_KEYS, torch.int64)
-    )
-    rows = table[column].to_pylist()
-    without = sum(row is None for row in rows)
-    if without:
+        hot = np.zeros((table.num_rows, len(CATEGORIES)), np.float32)
+        hot[list_parents(column), column.flatten().to_numpy()] = 1
+        return torch.from_numpy(hot)
+    if column.null_count:
         raise FilterError(
-            f"target={target!r} needs rater votes, and {without} of {len(rows)} videos of release {name} have none. "
-            "Use target='multilabel', or min_raters=1 to leave them out."
+            f"target={target!r} needs rater votes, and {column.null_count} of {len(column)} videos of release {name} have none."
+            " Use target='multilabel', or min_raters=1 to leave them out."
         )
-    return torch.tensor([[row[key] for key in keys] for row in rows], dtype=dtype)
+    keys, kind = (CATEGORIES, np.float32) if target == "soft" else (VOTE_KEYS, np.int64)
+    return torch.from_numpy(np.stack([column.field(key).to_numpy() for key in keys], axis=1).astype(kind))
