@@ -22,8 +22,7 @@ def add_bench(commands: Any) -> None:
         "bench",
         help="speed of this package beside other loaders, on the same clips",
         description="Measure this package and the other loaders that are installed on the same clips: clips a second, CPU time "
-        "a clip, time to the first batch, memory; medians over alternating rounds, and ratios. Takes ten minutes, or with --fast "
-        "one or two.",
+        "a clip, time to the first batch, memory; medians over alternating rounds, and ratios. Ten minutes; one with --fast.",
         **epilog("unsafe-video bench --fast --clips path/to/clips --out out/bench"),
     )
     parser.add_argument("--fast", action="store_true", help="one round over a few clips: shows that it works, not how fast")
@@ -49,7 +48,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.peers is not None:
         names = tuple(name.strip() for name in arguments.peers.split(",") if name.strip())
         settings = BenchSettings(**{**vars(settings), "peers": names})
-    with _ended_cleanly():
+    with ended_cleanly():
         result = run(settings, progress=not arguments.json)
     written = write(result, arguments.out) if arguments.out is not None else []
     if arguments.json:
@@ -95,7 +94,7 @@ def write(result: dict[str, Any], out: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _ended_cleanly() -> Iterator[None]:
+def ended_cleanly() -> Iterator[None]:
     """A request to end (SIGTERM) is taken as an interrupt, so that measuring processes and temporary files go too."""
     if threading.current_thread() is not threading.main_thread():
         yield

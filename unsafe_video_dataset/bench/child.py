@@ -6,6 +6,7 @@ A job is a JSON object with `task` (`epoch`, `prepare`, `stages`, `epochs`, `ope
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -104,11 +105,12 @@ def _agreement(name: str, job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def prepare(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Write what a loader needs beside the MP4 files."""
+    """Write what a loader needs beside the MP4 files, for each of `layouts`."""
     peer = PEERS[job["peer"]]
     _quiet(peer.modules)
-    if peer.prepare is not None:
-        peer.prepare(Layout.load(Path(job["layout"])))
+    for root in job["layouts"]:
+        if peer.prepare is not None:
+            peer.prepare(Layout.load(Path(root)))
     return {}
 
 
@@ -122,6 +124,8 @@ def _quiet(modules: tuple[str, ...]) -> None:
     for mine in ("..torch", ".readers", ".others"):
         importlib.import_module(mine, __package__)
     choose_decoder("auto")  # imports the codec that we would import at the first clip
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pandas")  # pyarrow does so at its first conversion, where it is installed
 
 
 def _task(name: str) -> Any:

@@ -26,8 +26,7 @@ _STEPS = {
     "check": "structure of the MP4 checked",
     "libav": "libav decodes up to the last frame wanted",
     "convert": "resize, RGB conversion, copy into the clip",
-    "rest": "indices, tensors, the item",
-    "collate": "a clip's share of the batch",
+    "rest": "indices, tensors, the batch",
 }
 
 
@@ -69,8 +68,8 @@ def _figure(value: float) -> str:
 def profile_table(result: Result) -> tuple[tuple[str, ...], Rows]:
     """Where the CPU time of one clip goes."""
     found = result["profile"]["cpu_ms"]
-    whole = found["item"]["median"] + found["collate"]["median"]
-    rows = [
+    whole = found["batch"]["median"]
+    rows: Rows = [
         (
             text,
             f"{found[step]['median']:.2f}",
@@ -80,7 +79,7 @@ def profile_table(result: Result) -> tuple[tuple[str, ...], Rows]:
         for step, text in _STEPS.items()
     ]
     rows.append(("all of it", f"{whole:.2f}", "", "100%"))
-    return ("step", "CPU ms a clip", "IQR over clips", "share"), rows
+    return ("step", "CPU ms a clip", "IQR over batches", "share"), rows
 
 
 def _share(found: Mapping[str, float], whole: float) -> str:
@@ -136,7 +135,7 @@ def to_text(result: Result) -> str:
     """The result for a terminal."""
     parts = [_what(result)]
     for workers in result["settings"]["workers"]:
-        parts += [f"{workers} workers", text_table(*loaders_table(result, workers))]
+        parts += [_many(workers, "worker"), text_table(*loaders_table(result, workers))]
     if result["profile"]:
         parts += [_profile_line(result), text_table(*profile_table(result))]
     if result["agreement"]:
@@ -152,7 +151,8 @@ def sections(result: Result) -> dict[str, str]:
     """The generated parts of `docs/benchmarks.md`, by the name of their markers."""
     found = {"machine": _what(result) + "\n"}
     tables = [
-        f"### {workers} workers\n\n{_markdown(*loaders_table(result, workers))}" for workers in result["settings"]["workers"]
+        f"### {_many(workers, 'worker')}\n\n{_markdown(*loaders_table(result, workers))}"
+        for workers in result["settings"]["workers"]
     ]
     notes = [*result["missing"].values(), *result["failed"].values()]
     found["loaders"] = "\n\n".join(tables + [f"- {note}" for note in notes]) + "\n"
@@ -179,11 +179,15 @@ def _what(result: Result) -> str:
         busy = " Other programs ran meanwhile: trust CPU time and ratios, not clips a second."
     return (
         f"{on['cpu']}, {on['cores']} cores, {on['memory_bytes'] / 2**30:.0f} GiB, {on['system']}; {versions}.\n\n"
-        f"{clips['videos']} {source} of {_list(clips['sizes'])}, {_list(clips['frames'])} frames, {rates[0]} to {rates[2]} kbit/s "
-        f"(median {rates[1]}), as {clips['files']} files ({settings['copies']} of each video, with other ids); batches of "
-        f"{settings['batch_size']} clips, 16 frames, {settings['size']}x{settings['size']}, uint8. "
-        f"{result['rounds']} rounds, seed {settings['seed']}. Load average {load} at the start and the end.{busy}"
+        f"{clips['videos']} {source} of {_list(clips['sizes'])}, {_list(clips['frames'])} frames, {rates[0]} to {rates[2]} "
+        f"kbit/s (median {rates[1]}), as {clips['files']} files ({settings['copies']} of each video, with other ids); batches "
+        f"of {settings['batch_size']} clips, 16 frames, {settings['size']}x{settings['size']}, uint8. "
+        f"{_many(result['rounds'], 'round')}, seed {settings['seed']}. Load average {load} at the start and the end.{busy}"
     )
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _list(values: Sequence[object]) -> str:
@@ -194,7 +198,7 @@ def _profile_line(result: Result) -> str:
     found = result["profile"]
     ratio = found["to_libav"]
     return (
-        f"{found['clips']} clips with {found['decoder']}: an item with its share of the batch takes {ratio['median']:.2f} times "
+        f"{found['clips']} clips with {found['decoder']}: a clip as a DataLoader gets it takes {ratio['median']:.2f} times "
         f"the CPU time of libav's decode alone (quartiles {ratio['low']:.2f} and {ratio['high']:.2f})."
     )
 
@@ -203,7 +207,7 @@ def _memory_line(result: Result) -> str:
     found = result["epochs"]
     values = [value / 1e6 for value in found["bytes"]]
     head = (
-        f"Memory of the process and its {found['workers']} workers after each of {len(values)} epochs of {found['clips']} "
+        f"Memory of the process and its {_many(found['workers'], 'worker')} after each of {len(values)} epochs of {found['clips']} "
         f"random clips: from {values[0]:.0f} MB after the first to {values[-1]:.0f} MB after the last"
     )
     one = found["slope"]

@@ -19,8 +19,8 @@ from ..clips import UniformFrames
 from ..errors import MissingDependency, one_of
 from ..mp4 import inspect_mp4
 from ..video import decode_frames
-from .clips import Layout, copy_of, describe, generate_clips, source_clips, write_layout
 from . import opening
+from .clips import Layout, copy_of, describe, generate_clips, source_clips, write_layout
 from .machine import load_average, machine
 from .peers import INSTALL, PEERS, Peer
 from .process import ChildFailed, run_job
@@ -109,8 +109,8 @@ class _Bench:
     def prepare(self, peers: Sequence[Peer]) -> list[Peer]:
         """Write each loader's own format, for the small and the large layout; the loaders that could."""
         for peer in tqdm([peer for peer in peers if peer.prepare], desc="formats", disable=not self.progress):
-            for layout in (self.small, self.layout):
-                self._try(peer, {"task": "prepare", "layout": str(layout.root), **self._common(peer)})
+            layouts = [str(layout.root) for layout in (self.small, self.layout)]
+            self._try(peer, {"task": "prepare", "layouts": layouts, **self._common(peer)})
         return [peer for peer in peers if peer.name not in self.failed]
 
     def rounds(self, peers: Sequence[Peer]) -> int:

@@ -25,7 +25,7 @@ class BenchSettings:
     peers: tuple[str, ...] | None = None
     generated: int = 24
     generated_size: int = 512
-    copies: int = 4
+    copies: int = 3
     most_clips: int | None = None
     rounds: int = 3
     batch_size: int = 8
@@ -57,7 +57,7 @@ def fast_settings(*, clips: Path | None, workers: tuple[int, ...], seed: int = 0
         seed=seed,
         generated=6,
         copies=1,
-        most_clips=16,
+        most_clips=8,
         rounds=1,
         minutes=1.0,
         profile_clips=6,

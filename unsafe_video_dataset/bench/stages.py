@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ _ROUNDS = 3
 
 
 def measure(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Medians over clips of CPU milliseconds a step, each clip's smallest of three alternating rounds.
+    """Medians over batches of a clip's CPU milliseconds a step, each batch's smallest of three alternating rounds.
 
     `read` (bytes of the release, sha256 checked), `check` (the MP4's structure), `libav` (decode alone, up to the last frame
-    wanted), `frames` (`decode_frames`: check, decode, resize, convert, copy), `item` (`dataset[i]`: all of it), `collate` (a
-    clip's share of a batch). `convert` is what `frames` takes above `check` and `libav`; `rest` what `item` takes above
-    `read` and `frames`: indices, tensors, the dictionary.
+    wanted), `frames` (`decode_frames`: check, decode, resize, convert, copy), `batch` (what a DataLoader asks for: the items of
+    a batch, collated). `convert` is what `frames` takes above `check` and `libav`; `rest` what `batch` takes above `read` and
+    `frames`: indices, tensors, dictionaries, stacking.
     """
     import torch
 
@@ -32,39 +32,41 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     from ..video import choose_decoder, decode_frames
 
     torch.set_num_threads(1)
-    size, batch = job["size"], job["batch_size"]
+    size = job["size"]
     dataset = UnsafeVideoDataset(str(Layout.load(Path(job["layout"])).release), config="reviewed", split=None, size=size)
-    release = dataset.release
     number = min(job["clips"], len(dataset))
-    times: dict[str, list[float]] = {name: [float("inf")] * number for name in ("read", "check", "libav", "frames", "item")}
+    batches = [list(range(number))[start : start + job["batch_size"]] for start in range(0, number, job["batch_size"])]
+    times = {name: [float("inf")] * len(batches) for name in ("read", "check", "libav", "frames", "batch")}
     for _ in range(_ROUNDS):
-        for index in range(number):
-            video_id = dataset.video_ids[index]
-            data = release.video_bytes(video_id)
-            count = inspect_mp4(data).num_frames
-            wanted = UniformFrames(FRAMES).indices(count)[0].tolist()
+        for place, indices in enumerate(batches):
+            ids = [dataset.video_ids[index] for index in indices]
+            clips = [dataset.release.video_bytes(video_id) for video_id in ids]
+            wanted = [UniformFrames(FRAMES).indices(inspect_mp4(data).num_frames)[0].tolist() for data in clips]
+            pairs = list(zip(clips, wanted, strict=True))
             steps: dict[str, Callable[[], object]] = {
-                "read": partial(release.video_bytes, video_id),
-                "check": partial(inspect_mp4, data),
-                "libav": partial(_decode, data, wanted[-1]),
-                "frames": partial(decode_frames, data, wanted, size=size),
-                "item": partial(dataset.__getitem__, index),
+                "read": partial(_each, [partial(dataset.release.video_bytes, video_id) for video_id in ids]),
+                "check": partial(_each, [partial(inspect_mp4, data) for data in clips]),
+                "libav": partial(_each, [partial(_decode, data, frames[-1]) for data, frames in pairs]),
+                "frames": partial(_each, [partial(decode_frames, data, frames, size=size) for data, frames in pairs]),
+                "batch": lambda indices=indices: collate(dataset.__getitems__(indices)),  # type: ignore[misc]
             }
             for name, step in steps.items():
-                times[name][index] = min(times[name][index], _cpu(step))
-    samples = [dataset[index] for index in range(min(batch, number))]
-    joined = min(_cpu(lambda: collate(samples)) for _ in range(_ROUNDS)) / len(samples)
+                times[name][place] = min(times[name][place], _cpu(step) / len(indices))
     found = {name: [1000 * value for value in values] for name, values in times.items()}
     found["convert"] = [a - b - c for a, b, c in zip(found["frames"], found["check"], found["libav"], strict=True)]
-    found["rest"] = [a - b - c for a, b, c in zip(found["item"], found["read"], found["frames"], strict=True)]
-    found["collate"] = [1000 * joined] * number
-    ratios = [(a + 1000 * joined) / b for a, b in zip(found["item"], found["libav"], strict=True)]
+    found["rest"] = [a - b - c for a, b, c in zip(found["batch"], found["read"], found["frames"], strict=True)]
+    ratios = [whole / alone for whole, alone in zip(found["batch"], found["libav"], strict=True)]
     return {
         "clips": number,
         "decoder": choose_decoder("auto")[0],
         "cpu_ms": {name: spread(values) for name, values in found.items()},
         "to_libav": spread(ratios),
     }
+
+
+def _each(steps: Sequence[Callable[[], object]]) -> None:
+    for step in steps:
+        step()
 
 
 def _cpu(step: Callable[[], object]) -> float:
