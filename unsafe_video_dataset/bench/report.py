@@ -207,8 +207,8 @@ def _memory_line(result: Result) -> str:
     found = result["epochs"]
     values = [value / 1e6 for value in found["bytes"]]
     head = (
-        f"Memory of the process and its {_many(found['workers'], 'worker')} after each of {len(values)} epochs of {found['clips']} "
-        f"random clips: from {values[0]:.0f} MB after the first to {values[-1]:.0f} MB after the last"
+        f"Memory of the process and its {_many(found['workers'], 'worker')} after each of {len(values)} epochs of "
+        f"{found['clips']} random clips: from {values[0]:.0f} MB after the first to {values[-1]:.0f} MB after the last"
     )
     one = found["slope"]
     if one is None:

@@ -93,8 +93,9 @@ class _Bench:
         self.clips = describe(found)
         every = [copy_of(data, number) for number in range(settings.copies) for data in found]
         self.layout = write_layout(folder / "clips", every)
-        self.few = write_layout(folder / "few", found[: settings.epoch_clips])
         self.small = write_layout(folder / "small", found[:_COMPARED])
+        more = len(found[: settings.epoch_clips]) > _COMPARED
+        self.few = write_layout(folder / "few", found[: settings.epoch_clips]) if more else self.small
         for index, video_id in enumerate(self.small.ids):
             data = self.small.file(index).read_bytes()
             indices, _ = UniformFrames(FRAMES).indices(inspect_mp4(data).num_frames)
