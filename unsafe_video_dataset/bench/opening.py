@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -90,14 +89,14 @@ def _duckdb(release: Path) -> dict[str, Callable[[], int]]:
 
 
 def _resident(which: str) -> int:
-    """`VmRSS` (now) or `VmHWM` (highest) in bytes; the highest since the start where there is no /proc."""
+    """`VmRSS` (now) or `VmHWM` (highest) in bytes; now where there is no /proc."""
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith(which + ":"):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(importlib.import_module("psutil").Process().memory_info().rss)
 
 
 def _forget_peak() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from importlib import import_module
 from pathlib import Path
@@ -25,10 +25,8 @@ class ChildFailed(RuntimeError):
 def tree_cpu_seconds() -> float:
     """User and system seconds of this process, of its ended children and of those alive. Ended ones count once waited for."""
     psutil: Any = import_module("psutil")
-    total = 0.0
-    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-        used = resource.getrusage(who)
-        total += used.ru_utime + used.ru_stime
+    own = psutil.Process().cpu_times()
+    total = time.process_time() + getattr(own, "children_user", 0.0) + getattr(own, "children_system", 0.0)
     for child in psutil.Process().children(recursive=True):
         try:
             times = child.cpu_times()

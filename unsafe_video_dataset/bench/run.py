@@ -93,13 +93,17 @@ class _Bench:
         self.clips = describe(found)
         every = [copy_of(data, number) for number in range(settings.copies) for data in found]
         self.layout = write_layout(folder / "clips", every)
-        self.small = write_layout(folder / "small", found[:_COMPARED])
-        more = len(found[: settings.epoch_clips]) > _COMPARED
-        self.few = write_layout(folder / "few", found[: settings.epoch_clips]) if more else self.small
+        self.small = self._part("small", found, _COMPARED)
+        self.few = self._part("few", found, settings.epoch_clips) if settings.epoch_clips > _COMPARED else self.small
         for index, video_id in enumerate(self.small.ids):
             data = self.small.file(index).read_bytes()
             indices, _ = UniformFrames(FRAMES).indices(inspect_mp4(data).num_frames)
             np.save(self.small.root / f"{video_id}.npy", decode_frames(data, indices.tolist(), size=settings.size))
+
+    def _part(self, name: str, clips: list[bytes], number: int) -> Layout:
+        """The layout of the first clips; the whole one where that is the same."""
+        part = clips[:number]
+        return self.layout if len(part) == len(self.layout.ids) else write_layout(self.folder / name, part)
 
     def _sources(self) -> list[bytes]:
         settings = self.settings
@@ -110,7 +114,7 @@ class _Bench:
     def prepare(self, peers: Sequence[Peer]) -> list[Peer]:
         """Write each loader's own format, for the small and the large layout; the loaders that could."""
         for peer in tqdm([peer for peer in peers if peer.prepare], desc="formats", disable=not self.progress):
-            layouts = [str(layout.root) for layout in (self.small, self.layout)]
+            layouts = sorted({str(layout.root) for layout in (self.small, self.layout)})
             self._try(peer, {"task": "prepare", "layouts": layouts, **self._common(peer)})
         return [peer for peer in peers if peer.name not in self.failed]
 
