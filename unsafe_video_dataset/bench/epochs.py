@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,5 +37,6 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
         clips = sum(len(batch["video_id"]) for batch in loader)
         if clips != len(dataset):
             raise RuntimeError(f"epoch {epoch} gave {clips} of {len(dataset)} clips")
+        gc.collect()
         seen.append(tree_bytes(os.getpid()))
     return {"workers": workers, "clips": len(dataset), "bytes": seen, "skipped": _SKIP, "slope": slope(seen, skip=_SKIP)}

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -147,14 +146,19 @@ class _Memory(Dataset[Any]):
 
     def __init__(self, layout: Layout, size: int) -> None:
         self.ids = layout.ids
-        rng = np.random.default_rng(0)
-        self.clips = torch.from_numpy(rng.integers(0, 255, (len(self.ids), FRAMES, 3, size, size), dtype=np.uint8))
+        self.clips = torch.ones((len(self.ids), FRAMES, 3, size, size), dtype=torch.uint8)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        return [self.ids[index] for index in indices], self.clips[indices[0] : indices[-1] + 1].clone()
+        clips = self.clips[indices[0] : indices[-1] + 1]
+        if torch.utils.data.get_worker_info() is None:
+            batch = torch.empty_like(clips)
+        else:  # shared memory from the start, or handing over would be a second copy
+            storage = torch.UntypedStorage._new_shared(clips.numel())  # type: ignore[no-untyped-call]
+            batch = torch.empty(0, dtype=torch.uint8).set_(storage).view(clips.shape)
+        return [self.ids[index] for index in indices], batch.copy_(clips)
 
 
 def memory(layout: Layout, load: Load) -> Iterable[Batch]:
