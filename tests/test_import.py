@@ -120,10 +120,10 @@ LAYERS = [
     | {"parquet", "footer", "thrift", "pages", "columns"},
     {"hub", "cache"},
     {"torch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
-    {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
+    {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
     | {"agreement", "reliability", "estimates", "soft", "thresholds", "compare", "ceiling", "task", "report_text"}
     | {"leaderboard", "plots", "curves", "palette"},
-    {"cli", "cli_hub", "cli_evaluate", "cli_train"},
+    {"cli", "cli_hub", "cli_bench", "cli_evaluate", "cli_train"},
 ]
 UPWARD = {("release", "hub")}  # a name on the Hub needs the network; imported only when such a name is opened
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

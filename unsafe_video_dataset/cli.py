@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli_evaluate, cli_hub, cli_train
+from . import __version__, cli_bench, cli_evaluate, cli_hub, cli_train
 from ._console import add_json, epilog, load_module, print_json, run, text_table, write_text
 from .errors import MissingDependency
 from .release import SAMPLE, Release
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli_train.add_commands(commands, wanted="train" in (sys.argv[1:] if argv is None else argv))
     cli_evaluate.add_commands(commands)
     _add_report(commands)
+    cli_bench.add_bench(commands)
     cli_hub.add_commands(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and not vars(arguments).get("takes_all"):
