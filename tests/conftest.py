@@ -14,7 +14,7 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.update(HF_HOME=_HOME, HF_DATASETS_CACHE=f"{_HOME}/datasets", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 os.environ["OMP_NUM_THREADS"] = "1"  # each worker of pytest-xdist is a process; more threads would only get in their way
 
-import hypothesis
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import releases  # noqa: E402
 
