@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -225,3 +226,28 @@ def test_only_copies_of_downloads_are_remembered(folder: Path, tmp_path: Path) -
     remember_copy(store.commit(COMMIT), tmp_path / "arrow")
     assert json.loads((store.folder / "state.json").read_text())["arrow"] == {str(tmp_path / "arrow"): COMMIT}
     assert purge("org/data", cache_dir=tmp_path)[0] == 1
+
+
+def test_purge_removes_decoded_clips_too(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from unsafe_video_dataset import Release, UnsafeVideoDataset
+
+    store = Store("org/data", tmp_path / "store")
+    store.update(revisions={"main": COMMIT})
+    shutil.copytree(Release.open().path, store.commit(COMMIT))
+    for release in (store.commit(COMMIT), folder):
+        UnsafeVideoDataset(Release.open(release), cache=tmp_path / release.name, split="train", size=8)
+    dataset = UnsafeVideoDataset(Release.open(store.commit(COMMIT)), cache=tmp_path / COMMIT, split="test", size=8)
+    assert dataset[0]["video"].shape == dataset[1]["video"].shape
+    assert dataset.cache is not None
+    count, size = dataset.cache.usage()
+    assert count == 2
+    elsewhere = tmp_path / "not-a-cache"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.tex").write_text("mine")
+    remember_copy(store.commit(COMMIT), elsewhere, kind="frames")
+    assert set(json.loads((store.folder / "state.json").read_text())["frames"]) == {str(tmp_path / COMMIT), str(elsewhere)}
+    kept = sum(path.stat().st_size for path in store.folder.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
+    assert purge("org/data", cache_dir=tmp_path / "store")[1] == kept + size
+    assert dataset.cache.usage() == (0, 0)
+    assert (elsewhere / "thesis.tex").exists()

@@ -40,7 +40,7 @@ Clip = npt.NDArray[np.uint8]
 DEFAULT_MAX_BYTES = 32 * 10**9
 """The limit of a cache that is given as a path: some 13,000 clips of 16 frames of 224x224."""
 _MAGIC = b"uvclip\x00\x01"
-_HEAD = struct.Struct("<8s16sQIII12x")  # magic, key, checksum, frames, height, width
+_HEAD = struct.Struct("<8s16sQIII20x")  # magic, key, checksum, frames, height, width
 _MARKER = {"what": "decoded clips of unsafe-video-dataset", "format": 1}
 _SLACK = 16  # an eviction makes room for this part of the limit, so that the next ones need no scan
 _LEFT_OVER = 3600.0  # seconds after which a part has no writer any more
@@ -216,10 +216,11 @@ class FrameCache:
                 self.counts["no_room"] += 1
                 self._say("is full with clips of this run: the rest is decoded in every epoch. Raise max_bytes", topic="full")
                 return False
+            used = self._used()
             file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
             try:
                 os.ftruncate(file, need)  # whoever adds up the parts sees the room that this one will take
-                self._set_usage(self._used() + need)
+                self._set_usage(used + need)
             except OSError:
                 os.close(file)
                 part.unlink()

@@ -160,8 +160,9 @@ class UnsafeVideoDataset(Dataset[Sample]):
         if shape is None or type(self).__getitem__ is not UnsafeVideoDataset.__getitem__:
             return [self[index] for index in indices]
         clips = _batch_buffer(shape)
-        samples = _Samples(self._item(index, row.numpy()) for index, row in zip(indices, clips, strict=True))
-        samples.clips, samples.rows = clips, [sample["video"] for sample in samples]
+        rows = list(clips)
+        samples = _Samples(self._item(index, row) for index, row in zip(indices, rows, strict=True))
+        samples.clips, samples.rows = clips, rows
         return samples
 
     def _batch_shape(self, indices: Sequence[int]) -> tuple[int, ...] | None:
@@ -172,7 +173,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
             return None
         return len(indices), length, 3, *_height_width(self.size)
 
-    def _item(self, index: int, out: Any) -> Sample:
+    def _item(self, index: int, out: torch.Tensor | None) -> Sample:
         video_id = self.video_ids[index]
         index = index % len(self)
         rng = np.random.default_rng([self.seed, int(self._epoch), int(video_id, 16)])
@@ -191,15 +192,21 @@ class UnsafeVideoDataset(Dataset[Sample]):
             sample["prompt"] = self._prompts[index]
         return sample
 
-    def _frames(self, index: int, video_id: str, indices: Any, mask: Any, out: Any) -> tuple[torch.Tensor, Any]:
+    def _frames(self, index: int, video_id: str, indices: Any, mask: Any, out: torch.Tensor | None) -> tuple[torch.Tensor, Any]:
+        place = None if out is None else out.numpy()
+        frames, mask = self._pixels(index, video_id, indices, mask, place)
+        return torch.from_numpy(frames) if out is None else out, mask
+
+    def _pixels(self, index: int, video_id: str, indices: Any, mask: Any, place: Any) -> tuple[Any, Any]:
+        """The clip, from the cache or decoded, and its mask; in `place` [T, 3, H, W] where there is one."""
         key = None
         if self.cache is not None:
             self.release.refuse_withdrawn(video_id)
             size = None if self.size is None else _height_width(self.size)
             key = clip_key(self._sha256[index], indices, size, self._version)
-            kept = self.cache.get(key, out=out)
+            kept = self.cache.get(key, out=place)
             if kept is not None:
-                return torch.from_numpy(kept), mask
+                return kept, mask
         data = self.release.video_bytes(video_id)
         try:
             frames = decode_frames(
@@ -210,7 +217,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
                 name=video_id,
                 num_frames=int(self._num_frames[index]),
                 isolate=self.isolate,
-                out=out,
+                out=place,
             )
         except DecodeError:
             if self.on_error == "raise":
@@ -218,12 +225,12 @@ class UnsafeVideoDataset(Dataset[Sample]):
             height, width = self._native[index] if self._native is not None else _height_width(self.size)
             if int(height) * int(width) * 3 * len(indices) > DEFAULT_LIMITS.max_decoded_bytes:
                 raise  # a release may state any size
-            frames = out if out is not None else np.empty((len(indices), 3, int(height), int(width)), dtype=np.uint8)
+            frames = np.empty((len(indices), 3, int(height), int(width)), np.uint8) if place is None else place
             frames[...] = 0
-            return torch.from_numpy(frames), np.zeros(len(indices), dtype=np.bool_)
+            return frames, np.zeros(len(indices), dtype=np.bool_)
         if self.cache is not None and key is not None:
             self.cache.put(key, frames)
-        return torch.from_numpy(frames), mask
+        return frames, mask
 
     def _read(self, columns: Sequence[str]) -> Any:
         """Columns of the selection, always in the same order of rows."""

@@ -25,7 +25,7 @@ class BenchSettings:
     peers: tuple[str, ...] | None = None
     generated: int = 24
     generated_size: int = 512
-    copies: int = 3
+    copies: int = 2
     most_clips: int | None = None
     rounds: int = 3
     batch_size: int = 8
