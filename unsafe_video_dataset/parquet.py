@@ -30,21 +30,36 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def read_columns(path: Path, schema: pa.Schema, filters: pc.Expression | None = None) -> pa.Table:
-    """The columns of `schema`, rows filtered. Raises `SchemaError` where a column is missing or has another type."""
+def read_columns(
+    path: Path, schema: pa.Schema, filters: pc.Expression | None = None, *, footer: Footer | None = None, checked: bool = False
+) -> pa.Table:
+    """The columns of `schema`, rows filtered. Raises `SchemaError` where a column is missing or has another type.
+
+    `footer` is the file's, where it is known; `checked` says that what these columns take was looked at before.
+    """
     with reading(path):
-        stored = read_footer(path).arrow.schema.to_arrow_schema()
+        footer = read_footer(path) if footer is None else footer
+        stored = footer.arrow.schema.to_arrow_schema()
         for field in schema:
             found = stored.field(field.name).type if field.name in stored.names else "missing"
             if found != field.type:
                 raise SchemaError(f"{path}: column {field.name} is {found}, expected {field.type}. Get the release anew.")
-    return read_file(path, schema.names, filters).replace_schema_metadata(None)
+    table = read_file(path, schema.names, filters, footer=footer, checked=checked)
+    return table.replace_schema_metadata(None)
 
 
-def read_file(path: Path, columns: Sequence[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
+def read_file(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    filters: pc.Expression | None = None,
+    *,
+    footer: Footer | None = None,
+    checked: bool = False,
+) -> pa.Table:
     """A file's rows (and columns), what they take looked at before, their texts and offsets after."""
     with reading(path):
-        check_file(path, read_footer(path), columns)
+        if not checked:
+            check_file(path, read_footer(path) if footer is None else footer, columns)
         table = pq.read_table(path, columns=columns, filters=filters, page_checksum_verification=True)
         table.validate(full=True)
     return table

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import integrity
+from .columns import all_differ, fixed_bytes
 from .errors import FilterError, InputError, IntegrityError, TombstonedError, one_of
 from .filters import checked_filters, checked_names, expression, has_any
 from .footer import Footer, read_footer
@@ -169,10 +170,13 @@ class Release:
 
     def footer(self, path: Path) -> Footer:
         """The footer of a data file; kept for the next call."""
-        if path not in self._footers:
-            with reading(path):
-                self._footers[path] = read_footer(self._source(path))
-        return self._footers[path]
+        with reading(path):
+            facts = path.stat()
+            state = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+            if self._footers.get(path, (None,))[0] != state:  # new, or another file than it was
+                self._checked = {known for known in self._checked if known[0] != path}
+                self._footers[path] = (state, read_footer(self._source(path)))
+        return self._footers[path][1]
 
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one row group of a data file, its size bounded and page checksums verified. Raises `IntegrityError`."""
@@ -221,9 +225,12 @@ class Release:
         return table.filter(pc.invert(pc.is_in(table["video_id"], value_set=gone)))
 
     def _read(self, name: str, schema: pa.Schema, filters: pc.Expression | None = None) -> pa.Table:
-        table = read_columns(self._file(name), schema, filters)
+        path = self._file(name)
+        footer, read = self.footer(path), (path, None, *schema.names)
+        table = read_columns(path, schema, filters, footer=footer, checked=read in self._checked)
+        self._checked.add(read)
         check_values("annotation" if name.startswith("data/annotations/") else "video", table, self.path / name)
-        if not name.startswith("data/annotations/") and pc.count_distinct(table["video_id"]).as_py() != table.num_rows:
+        if not name.startswith("data/annotations/") and not all_differ(table["video_id"], 16):
             raise IntegrityError(f"{name} of release {self.path} holds a video_id twice. Get the release anew.")
         return self.keep(table)
 
@@ -249,7 +256,8 @@ class Release:
         ids, which = [], []
         for split in SPLITS:
             table = self._read_metadata(split, {"video_id", "is_unsafe"}, None)
-            ids.append(np.asarray(table["video_id"].to_numpy(zero_copy_only=False), dtype="S16"))
+            found = fixed_bytes(table["video_id"].combine_chunks(), 16)
+            ids.append(np.empty(0, "S16") if found is None else found)  # none, or checked to be of 16
             which.append(len(pairs) + np.asarray(table["is_unsafe"].to_numpy(zero_copy_only=False), dtype=np.int8))
             pairs += [("not_unsafe", split), ("unsafe", split)]
         all_ids, all_which = np.concatenate(ids), np.concatenate(which)
@@ -270,7 +278,7 @@ class Release:
             yield from ((path, group) for group in groups)
 
     @cached_property
-    def _footers(self) -> dict[Path, Footer]:
+    def _footers(self) -> dict[Path, tuple[object, Footer]]:
         return {}
 
     @cached_property
