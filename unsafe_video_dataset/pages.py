@@ -153,9 +153,9 @@ def _read_chunk(path: Path, file: BinaryIO, length: int, column: Column) -> _Chu
     chunk = _Chunk(stored=size)
     position, end = start, start + size
     while position < end:
-        header, used = _page_header(path, column, file, position, end)
+        header, used = page_header(path, column, file, position, end)
         expanded, compressed = header.get(2), header.get(3)
-        if not _is_count(expanded) or not _is_count(compressed):
+        if not is_count(expanded) or not is_count(compressed):
             raise _refused(path, column, "has a page without a size")
         position += used + compressed
         if position > end:
@@ -166,9 +166,9 @@ def _read_chunk(path: Path, file: BinaryIO, length: int, column: Column) -> _Chu
             page = header.get(5 if kind == 0 else 8)
             fields = page if isinstance(page, dict) else {}
             values, encoding = fields.get(1), fields.get(2 if kind == 0 else 4)
-            if not _is_count(values):
+            if not is_count(values):
                 raise _refused(path, column, "has a page without a number of values")
-            if not _is_count(encoding) or encoding not in _ENCODINGS:
+            if not is_count(encoding) or encoding not in _ENCODINGS:
                 raise _refused(path, column, f"has the encoding {encoding}; a release has {', '.join(_ENCODINGS.values())}")
             chunk.values += values
         elif kind == 2:
@@ -179,7 +179,8 @@ def _read_chunk(path: Path, file: BinaryIO, length: int, column: Column) -> _Chu
     return chunk
 
 
-def _is_count(value: Any) -> TypeGuard[int]:
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether a field of a header is a whole number of at least 0."""
     return type(value) is int and value >= 0
 
 
@@ -188,7 +189,8 @@ def _refused(path: Path, column: Column, reason: str) -> IntegrityError:
     return IntegrityError(f"{path}: column {name} {reason}: the file is damaged or made to harm. Get the release anew.")
 
 
-def _page_header(path: Path, column: Column, file: BinaryIO, position: int, end: int) -> tuple[dict[int, Any], int]:
+def page_header(path: Path, column: Column, file: BinaryIO, position: int, end: int) -> tuple[dict[int, Any], int]:
+    """The fields of the page header at a place of a column chunk, and its bytes. Raises `IntegrityError`."""
     for size in _HEADER_SIZES:
         file.seek(position)
         data = file.read(min(size, end - position))
