@@ -253,9 +253,9 @@ class UnsafeVideoDataset(Dataset[Sample]):
         remember_copy(self.release.path, cache.path, kind="frames")
 
 
-def _height_width(size: Size) -> tuple[int, int]:
-    height, width = np.broadcast_to(np.asarray(size), 2).tolist()
-    return height, width
+def _height_width(size: Any) -> tuple[int, int]:
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
+    return int(height), int(width)
 
 
 def _batch_buffer(shape: tuple[int, ...]) -> torch.Tensor:
