@@ -53,7 +53,7 @@ def measure_dedup(videos: int = 5607, *, workers: int = 2, progress: bool = True
     """One row a kind of hash and distance: recall of copies (all, and the worst kind) and originals merged by mistake.
 
     The share of matching frames and the looser threshold are the defaults of the stage. A copy is found where it shares its
-    original's duplicate group; an original is lost where another original is the keeper of its group.
+    original's duplicate group; an original is lost where it shares its group with another one.
     """
     todo = jobs(videos)
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
@@ -183,12 +183,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clips", type=Path)
     given = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
+    tables = {}
     if given.clips:
         clips = {path.stem: decode_frames(path.read_bytes()) for path in sorted(given.clips.glob("*.mp4"))}
-        page = fill(page, "clips", clips_table(measure_clips(clips)))
+        tables["clips"] = clips_table(measure_clips(clips))
     if given.videos:
-        page = fill(page, "generated", generated_table(measure_dedup(given.videos, workers=given.workers)))
+        tables["generated"] = generated_table(measure_dedup(given.videos, workers=given.workers))
+    page = PAGE.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        page = fill(page, name, table)
     PAGE.write_text(page, encoding="utf-8")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,15 +43,16 @@ def add_run(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from .pipeline.run import run_recipe
 
-    report = run_recipe(
-        arguments.recipe,
-        start=arguments.start,
-        only=arguments.only,
-        dry_run=arguments.dry_run,
-        engine=arguments.engine,
-        workers=arguments.workers,
-        progress=not arguments.json,
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # Ray tells of lost nodes there, and standard output is for the result
+        report = run_recipe(
+            arguments.recipe,
+            start=arguments.start,
+            only=arguments.only,
+            dry_run=arguments.dry_run,
+            engine=arguments.engine,
+            workers=arguments.workers,
+            progress=not arguments.json,
+        )
     if arguments.json:
         print_json(report.to_dict())
     else:

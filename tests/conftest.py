@@ -14,6 +14,7 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.update(HF_HOME=_HOME, HF_DATASETS_CACHE=f"{_HOME}/datasets", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 os.environ["OMP_NUM_THREADS"] = "1"  # each worker of pytest-xdist is a process; more threads would only get in their way
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import releases  # noqa: E402
 
@@ -54,3 +55,8 @@ def copy(small: Path, tmp_path: Path) -> Path:
 def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
     """Copies a release, to damage it."""
     return lambda release: Path(shutil.copytree(release, tmp_path / f"copy-{len(list(tmp_path.iterdir()))}"))
+
+
+# A first call may import a library, and the machine may be busy: time says nothing about right or wrong here.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,15 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from builders_support import tiny
+from pipeline_workers import LOG, calls, double, moody
 
+from unsafe_video_dataset.builders.pipeline import journal
 from unsafe_video_dataset.builders.pipeline.run import RunReport, run_recipe
 from unsafe_video_dataset.builders.pipeline.source import Sources
 from unsafe_video_dataset.builders.pipeline.stage import COMMON, Context, Failure, Stage, StageResult
 from unsafe_video_dataset.builders.stages.ingest import Ingest
 from unsafe_video_dataset.builders.stages.probe import Probe
+
+__all__ = ["LOG", "calls", "double", "moody"]
 
 RECIPE = """
 [release]
@@ -29,57 +31,6 @@ name = "shapes"
 folder = "raw"
 generator = "animatediff"
 """
-LOG = "PIPELINE_TEST_LOG"  # a file to which workers append a line a call
-
-# -- measures: the double of builders.vision.measure
-
-MEASURES = [pa.field("brightness", pa.float64()), pa.field("hashes", pa.list_(pa.binary()))]
-
-
-def measure(frames: np.ndarray) -> dict[str, Any]:
-    log("measure")
-    time.sleep(float(os.environ.get("PIPELINE_TEST_SLEEP", "0")))
-    return {"brightness": float(frames.mean()), "hashes": [frames[0].tobytes()[:8]]}
-
-
-def log(what: str) -> None:
-    if path := os.environ.get(LOG):
-        with Path(path).open("a") as file:  # one short write: lines of several processes don't mix
-            file.write(f"{what}\n")
-
-
-def calls(path: Path, what: str = "measure") -> int:
-    return path.read_text().split().count(what) if path.exists() else 0
-
-
-# -- functions that workers run
-
-
-def double(number: int) -> dict[str, Any]:
-    log("double")
-    return {"twice": 2 * number}
-
-
-def moody(task: tuple[str, int]) -> dict[str, Any]:
-    """Does what it is told: an answer, an exception, or the end of its process."""
-    what, number = task
-    if what == "raise":
-        raise ValueError(f"no answer to {number} in /some/where/secret.txt")
-    if what == "exit":
-        os._exit(3)
-    if what == "segfault":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if what == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if what == "sys.exit":
-        sys.exit(1)
-    if what == "unpicklable":
-        return {"answer": lambda: None}
-    if what == "sleep":
-        time.sleep(60)
-    return {"twice": 2 * number}
-
-
 # -- stages
 
 
@@ -141,7 +92,7 @@ class Made:
         return StageResult(pa.Table.from_pylist(rows, schema=pa.schema([*COMMON, pa.field("video_id", pa.string())])))
 
 
-PROBE = Probe(measures="pipeline_support")
+PROBE = Probe(measures="pipeline_workers")
 REAL: list[Stage] = [Ingest(), PROBE]
 QUICK: list[Stage] = [Made(), Half()]
 
@@ -172,8 +123,8 @@ from pathlib import Path
 sys.path[:0] = {path!r}
 if __name__ == "__main__":
     import pipeline_support
-    pipeline_support.run(Path(sys.argv[1]), **{options!r})
-    print("finished")
+    probe = pipeline_support.run(Path(sys.argv[1]), **{options!r}).stage("probe")
+    print(probe.worked, probe.reused)
 """
 
 
@@ -192,13 +143,20 @@ def start(recipe: Path, log: Path, *, sleep: float = 0.0, **options: Any) -> sub
     )
 
 
-def kill_after(process: subprocess.Popen[str], log: Path, count: int, *, timeout: float = 60) -> None:
-    """kill -9 the driver (it alone: its workers must see to themselves) once so many calls are logged."""
+def remembered(recipe: Path) -> int:
+    """Whole answers in probe's journal."""
+    files = (recipe.parent / "work" / "probe" / "journal").glob("*.log")
+    return sum(1 for path in files for _ in journal._records(path))
+
+
+def kill_after(process: subprocess.Popen[str], recipe: Path, count: int, *, timeout: float = 120) -> int:
+    """kill -9 the driver (it alone: its workers must see to themselves) once so many answers are kept; how many are."""
     end = time.monotonic() + timeout
-    while calls(log) < count and process.poll() is None and time.monotonic() < end:
+    while remembered(recipe) < count and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
     process.kill()
     process.communicate()
+    return remembered(recipe)
 
 
 def alive_in(session: int) -> list[int]:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import vision_support as support
 
 pytest.importorskip("av")
 pytest.importorskip("PIL")
 pytest.importorskip("faiss")
 pytest.importorskip("pdqhash")
 
+from unsafe_video_dataset.builders.vision.quality import QualitySettings, decide
 from unsafe_video_dataset.builders.vision.synthetic import COPIES
 from unsafe_video_dataset.video import decode_frames
 
@@ -43,7 +46,8 @@ def test_a_small_generated_set_has_every_copy_and_no_false_merge(monkeypatch: py
     todo = benchmark.jobs(48)
     assert len(todo) == 48
     assert {how for _, how in todo} == {"", *COPIES}
-    assert len(benchmark.jobs(5607)) == 5607
+    papers = [bool(how) for _, how in benchmark.jobs(5607)]
+    assert (papers.count(False), papers.count(True)) == (4707, 900)  # what docs/dedup.md says
     made = {job: benchmark.make(job) for job in todo}
     films = [benchmark._hashed(f"{n:05d}{'-' + how if how else ''}", one, "phash") for (n, how), one in made.items()]
     tight, loose = benchmark.DedupSettings().thresholds("phash")
@@ -67,6 +71,23 @@ def test_real_clips_give_the_table_of_the_page() -> None:
     benchmark = load()
     table = benchmark.clips_table(benchmark.measure_clips(clips()))
     assert table in (ROOT / "docs" / "dedup.md").read_text(encoding="utf-8")
+
+
+@needs_clips
+@pytest.mark.slow
+def test_no_real_clip_fails_the_default_thresholds_of_quality() -> None:
+    rows = [support.probe_row(path.name, path.read_bytes()) for path in sorted(CLIPS.glob("*.mp4"))]
+    table = decide(pa.Table.from_pylist(rows, schema=support.PROBE), QualitySettings(), {})
+    assert support.rows(table, "flags", "near") == [([], [])] * 24
+
+
+def test_the_page_says_the_defaults_that_the_stage_has() -> None:
+    page = (ROOT / "docs" / "dedup.md").read_text(encoding="utf-8")
+    given = load().DedupSettings()
+    assert f"({given.phash_duplicate} of 64 and {given.pdq_duplicate} of 256 bits)" in page
+    assert f"({given.phash_related} and {given.pdq_related} bits)" in page
+    for kind in ("phash", "pdq"):
+        assert f"| {kind} | **{given.thresholds(kind)[0].distance} bits** (default) |" in page
 
 
 def test_filling_the_page_keeps_the_rest_of_it() -> None:

@@ -346,6 +346,7 @@ def test_counts_that_do_not_fit_are_printed_with_the_flag(part: str) -> None:
     assert "--categories 1=<category>,2=<category>" in message
 
 
+@pytest.mark.slow
 def test_two_thousand_videos_with_the_published_counts(tmp_path: Path) -> None:
     raw = make_raw(tmp_path / "raw", number=2000, labels=paper_labels())
     assert run_build("upstream", raw, tmp_path / "out", "--json") == 0

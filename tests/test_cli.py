@@ -18,7 +18,7 @@ from unsafe_video_dataset.cli import main
 from unsafe_video_dataset.release import Release
 from unsafe_video_dataset.taxonomy import CATEGORIES, SPLITS
 
-COMMANDS = ["demo", "info", "train", "evaluate", "report"]
+COMMANDS = ["demo", "info", "train", "evaluate", "leaderboard", "report"]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -96,7 +96,7 @@ def test_info_as_json(small: Path, capsys: Capture) -> None:
     assert info["rows"]["annotations"]["test"] == release.annotations("test").num_rows
     assert set(info["decoders"]) == {"decord", "pyav", "torchcodec"}
     assert info["decoder"]["picked"] in (*info["decoders"], "none")
-    assert "first of decord, pyav, torchcodec" in info["decoder"]["why"]
+    assert "first of pyav, decord, torchcodec" in info["decoder"]["why"]
     assert {"pyarrow", "datasets", "torch", "python"} <= set(info["versions"])
 
 
@@ -127,6 +127,39 @@ def test_evaluate(small: Path, tmp_path: Path, capsys: Capture) -> None:
     assert as_json(capsys, *arguments) == report
     assert call(*arguments) == 0
     assert "terrifying" in capsys.readouterr().out.lower()
+
+
+def test_evaluate_with_validation_a_second_model_and_files(small: Path, tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("matplotlib")
+    test, held_out = (predictions_for(small, tmp_path / f"{split}.jsonl", split) for split in ("test", "validation"))
+    flags = ["--release", small, "--bootstrap", 10, "--validation", held_out]
+    more = ["--baseline", test, "--baseline-validation", held_out, "--markdown", tmp_path / "new" / "report.md"]
+    report = as_json(capsys, "evaluate", test, *flags, *more)
+    assert report["threshold_source"] == "validation"
+    assert report["baseline"]["rows"] == report["rows"]
+    assert (tmp_path / "new" / "report.md").read_text().startswith("# unnamed model on small")
+    assert call("evaluate", test, *flags, "--target", "multilabel", "--plots", tmp_path / "plots") == 0
+    assert "plots to" in capsys.readouterr().out
+    assert (tmp_path / "plots" / "pr.svg").is_file()
+
+
+def test_evaluate_soft(small: Path, tmp_path: Path, capsys: Capture) -> None:
+    report = as_json(capsys, "evaluate", predictions_for(small, tmp_path / "p.jsonl"), "--release", small, "--target", "soft")
+    assert report["rows"][0]["brier"]["value"] >= 0
+
+
+def test_leaderboard(small: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "b").mkdir()
+    files = [predictions_for(small, tmp_path / name) for name in ("p.jsonl", "q.jsonl")]
+    flags = ["--release", small, "--bootstrap", 10]
+    board = as_json(capsys, "leaderboard", *files, *flags, "--markdown", tmp_path / "board.md")
+    assert [entry["name"] for entry in board["entries"]] == ["p", "q", "majority", "human"]
+    assert (tmp_path / "board.md").read_text().startswith("|  | rank |")
+    same = predictions_for(small, tmp_path / "b" / "p.jsonl")
+    names = [entry["name"] for entry in as_json(capsys, "leaderboard", files[0], same, *flags)["entries"][:2]]
+    assert set(names) == {str(files[0]), str(same)}  # two files of one name go by their paths
+    assert call("leaderboard", *files, *flags) == 0
+    assert "p >= 0.05" in capsys.readouterr().out
 
 
 def test_report(small: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -193,6 +226,10 @@ def test_demo(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) 
         (["evaluate", "{good}", "--release", "{small}", "--bootstrap", "-1"], "at least 0"),
         (["evaluate", "{good}", "--release", "{small}", "--seed", "-1"], "seed"),
         (["evaluate", "{bad}", "--release", "{small}"], "invalid JSON"),
+        (["evaluate", "{good}", "--release", "{small}", "--threshold", "2"], "0 to 1"),
+        (["evaluate", "{good}", "--release", "{small}", "--threshold", "0.4", "--validation", "{good}"], "not both"),
+        (["leaderboard", "{good}", "--release", "{small}", "--validation", "{good}", "{good}"], "one each"),
+        (["leaderboard", "{good}", "{good}", "--release", "{small}"], "the same file twice"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(

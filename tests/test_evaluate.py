@@ -45,6 +45,12 @@ class FakeRelease:
                 "categories": pa.list_(pa.int64()),
                 "group_id": pa.string(),
                 "split": pa.string(),
+                "votes": pa.list_(pa.struct({"rater_id": pa.string(), "categories": pa.list_(pa.int64())})),
+                "soft_labels": pa.struct([(name, pa.float64()) for name in CATEGORIES]),
+                "generator": pa.string(),
+                "prompt_source": pa.string(),
+                "agreement": pa.float64(),
+                "label_method": pa.string(),
             }
         )
         return pa.Table.from_pylist(rows, schema=schema).select(list(columns or schema.names))
@@ -352,7 +358,7 @@ def test_binary_needs_both_classes() -> None:
     [
         ({"config": "metadata"}, "unsafe, reviewed"),
         ({"split": "dev"}, "train, validation, test"),
-        ({"target": "soft"}, "multilabel, binary"),
+        ({"target": "hard"}, "multilabel, binary, soft"),
         ({"threshold": 2}, "0 to 1"),
         ({"threshold": math.nan}, "0 to 1"),
     ],
@@ -523,10 +529,11 @@ def test_text() -> None:
     assert lines[5].split() == ["political", "4", "0", "-", "-", "-"]
     positions = {name: lines[0].index(name) for name in ("AP", "AUROC", "F1")}
     assert all(line[position - 1] == " " != line[position] for line in lines[1:8] for position in positions.values())
-    assert lines[9] == "majority"
+    assert lines[9] == "operating points"
+    assert "majority" in lines
     assert "model - majority" in lines
     assert "note: political: no video is positive" in lines
-    assert lines[-2] == "release fake 1.2 (manifest abababababab), split test, config unsafe, bootstrap 30, seed 0"
+    assert lines[-3].startswith("release fake 1.2 (manifest abababababab), split test (")
     assert max(map(len, lines)) <= 120
     assert "nan" not in text.lower().split()
 

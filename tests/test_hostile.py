@@ -17,7 +17,12 @@ from unsafe_video_dataset.video import decoder_status
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the watch needs Linux (inotify, /proc)")
 
 
-@pytest.mark.parametrize("route", [*table.RELEASE_ROUTES, *(one for one in table.ROUTES if one not in table.RELEASE_ROUTES)])
+# Half a minute and more each: slow. The others show in every run that no decoder opens anything.
+SLOW = {"release:cells,Parquet", "release:manifest,files", "unchecked"}
+ROUTES = [pytest.param(one, marks=[pytest.mark.slow] if one in SLOW else []) for one in table.ROUTES]
+
+
+@pytest.mark.parametrize("route", ROUTES)
 def test_right_data_or_a_typed_error(route: str, tmp_path: Path) -> None:
     decoder = route.partition(":")[2]
     status = decoder_status().get(decoder, "ok")

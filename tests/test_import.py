@@ -119,14 +119,15 @@ LAYERS = [
     {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
     | {"parquet", "footer", "thrift", "pages", "columns", "cell"},
     {"hub", "cache"},
-    {"torch", "hf"},
-    {"baseline", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
-    | {"agreement", "reliability"},
-    {"cli", "cli_hub"},
+    {"torch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
+    {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
+    | {"agreement", "reliability", "estimates", "soft", "thresholds", "compare", "ceiling", "task", "report_text"}
+    | {"leaderboard", "plots", "curves", "palette"},
+    {"cli", "cli_hub", "cli_bench", "cli_evaluate", "cli_train"},
 ]
 UPWARD = {("release", "hub")}  # a name on the Hub needs the network; imported only when such a name is opened
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TORCH = {"torch", "baseline", "detector", "defenses"}
+TORCH = {"torch", "baseline", "detector", "defenses", "ranks", "samplers", "streaming", "loader"}
 CODECS = {"decoders", "video", "_decode_child"}
 # PyAV and torchcodec are the packages `av` and `torchcodec`; importing torch in a backend is torchcodec's doing.
 

@@ -11,11 +11,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
 
 from unsafe_video_dataset import metrics
 from unsafe_video_dataset.errors import InputError
-from unsafe_video_dataset.metrics import auroc, average_precision, bootstrap_weights, f1
+from unsafe_video_dataset.metrics import (
+    auroc,
+    average_precision,
+    bootstrap_weights,
+    f1,
+    min_negatives,
+    ranking_metrics,
+    tpr_at_fpr,
+)
 
 ALL: list[Callable[..., Any]] = [average_precision, auroc, f1]
 
@@ -217,3 +225,45 @@ def test_each_group_is_drawn_once_on_average() -> None:
 def test_bad_bootstrap_input_is_refused(groups: Any, replicates: Any, seed: Any) -> None:
     with pytest.raises(InputError):
         bootstrap_weights(groups, replicates=replicates, seed=seed)
+
+
+# --- TPR at a fixed FPR -----------------------------------------------------------------------------------------------
+
+
+def test_tpr_at_fpr_by_hand() -> None:
+    # Scores from the top: P N P N N P. FPR 0 allows one positive of 3, 1/3 two, 2/3 still two, 1 all.
+    target, score = [1, 0, 1, 0, 0, 1], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
+    assert [tpr_at_fpr(target, score, fpr=fpr) for fpr in (0, 0.3, 1 / 3, 0.9, 1)] == pytest.approx(
+        [1 / 3, 1 / 3, 2 / 3, 2 / 3, 1]
+    )
+    assert tpr_at_fpr([1, 0], [0.5, 0.5], fpr=0.5) == 0  # a tie can't be cut
+    assert math.isnan(tpr_at_fpr([1, 1], [0.1, 0.9], fpr=0.5))
+
+
+@given(tied(), st.sampled_from([0.01, 0.05, 0.25, 0.5]))
+@settings(max_examples=100, deadline=None)
+def test_tpr_at_fpr_is_a_point_of_scikit_learns_curve(case: tuple[Any, Any, Any], fpr: float) -> None:
+    target, score, weights = case
+    for weight, found in zip(weights, tpr_at_fpr(target, score, weights, fpr=fpr), strict=True):
+        if {int(t) for t in target[weight > 0]} != {0, 1}:
+            assert math.isnan(found)
+            continue
+        false, true, _ = roc_curve(target, score, sample_weight=weight, drop_intermediate=False)
+        assert found == pytest.approx(true[false <= fpr + 1e-12].max())
+
+
+def test_one_of_twenty_negatives_is_five_percent() -> None:
+    target, score = [0] * 20 + [1], [*np.linspace(0, 0.4, 19), 0.9, 0.5]
+    assert tpr_at_fpr(target, score, fpr=0.05) == 1
+    assert tpr_at_fpr(target, score, np.full(21, 1 / 3), fpr=0.05) == 1  # weights that round
+    assert (min_negatives(0.01), min_negatives(0.05)) == (100, 20)
+
+
+def test_ranking_metrics_are_the_single_ones() -> None:
+    rng = np.random.default_rng(0)
+    target, score, weights = rng.integers(0, 2, 40), rng.random(40).round(1), rng.integers(0, 3, (5, 40))
+    found = ranking_metrics(target, score, weights)
+    assert list(found) == ["ap", "auroc", "tpr_at_1_fpr", "tpr_at_5_fpr"]
+    assert (found["ap"] == average_precision(target, score, weights)).all()
+    assert (found["auroc"] == auroc(target, score, weights)).all()
+    assert (found["tpr_at_5_fpr"] == tpr_at_fpr(target, score, weights, fpr=0.05)).all()

@@ -143,6 +143,7 @@ run_recipe(Path(sys.argv[1]), progress=False)
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(copy: Path, twin: Path) -> None:
     for folder in ("work", "release"):
         shutil.rmtree(copy / folder)

@@ -14,7 +14,7 @@ from builders_support import tiny
 from pipeline_support import PROBE, run
 from test_video import _damaged
 
-from unsafe_video_dataset.builders.pipeline.engine import call
+from unsafe_video_dataset.builders.pipeline.pool import call
 from unsafe_video_dataset.builders.pipeline.stage import Failure
 from unsafe_video_dataset.builders.pipeline.work import Work
 from unsafe_video_dataset.builders.stages.ingest import Ingest
@@ -39,7 +39,15 @@ def torn() -> bytes:
     return bytes(out)
 
 
-def test_rows_for_good_broken_and_repeated_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def finish(recipe: Path, log: Path) -> tuple[int, int]:
+    """A run in a process of its own, whose workers log their calls: how many answers were worked out, and reused."""
+    out, error = support.start(recipe, log).communicate(timeout=120)
+    assert out, error
+    worked, reused = map(int, out.split())
+    return worked, reused
+
+
+def test_rows_for_good_broken_and_repeated_files(tmp_path: Path) -> None:
     recipe = support.make_recipe(tmp_path / "base", number=3)
     raw = recipe.parent / "raw"
     (raw / "copy.mp4").write_bytes(tiny(1))
@@ -47,9 +55,8 @@ def test_rows_for_good_broken_and_repeated_files(tmp_path: Path, monkeypatch: py
     (raw / "text.mp4").write_bytes(b"no video")
     (raw / "empty.mp4").write_bytes(b"")
     (raw / "torn.mp4").write_bytes(torn())
-    monkeypatch.setenv(support.LOG, str(tmp_path / "log"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    report = run(recipe)
+    log = tmp_path / "log"
+    assert finish(recipe, log) == (7, 0)
     rows = {row["item"].removeprefix("shapes/"): row for row in Work(recipe.parent / "work").table("probe").to_pylist()}
     assert {name: row["kept"] for name, row in rows.items()} == {
         "0000.mp4": True, "0001.mp4": True, "0002.mp4": True, "copy.mp4": True, "big.mp4": True,
@@ -69,15 +76,12 @@ def test_rows_for_good_broken_and_repeated_files(tmp_path: Path, monkeypatch: py
         assert str(tmp_path) not in row["reason"]
         assert row["video_id"] not in row["reason"]
         assert {row[key] for key in ("num_frames", "codec", "num_bytes", "brightness", "hashes")} == {None}
-    facts = report.stage("probe").report
+    facts = Work(recipe.parent / "work").report("probe")
     assert (facts["videos"], facts["decoded"], facts["failed"], facts["codecs"]) == (8, 7, 3, {"h264": 5})
-    assert support.calls(tmp_path / "log") == 4  # a measure for each distinct file that decodes
-    assert run(recipe).stage("probe").action == "skipped"
-    assert support.calls(tmp_path / "log") == 4
+    assert support.calls(log) == 4  # a measure for each distinct file that decodes
     (raw / "new.mp4").write_bytes(tiny(9))
-    report = run(recipe)
-    assert (report.stage("probe").worked, report.stage("probe").reused) == (1, 7)
-    assert support.calls(tmp_path / "log") == 5
+    assert finish(recipe, log) == (1, 7)
+    assert support.calls(log) == 5
 
 
 def task(path: Path, data: bytes, **settings: float) -> Task:
@@ -85,7 +89,7 @@ def task(path: Path, data: bytes, **settings: float) -> Task:
 
     path.write_bytes(data)
     made = ProbeSettings(**settings)  # type: ignore[arg-type]
-    return Task(path, hashlib.sha256(data).hexdigest(), made, "pipeline_support", ())
+    return Task(path, hashlib.sha256(data).hexdigest(), made, "pipeline_workers", ())
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,17 @@ if TYPE_CHECKING:
     from .hub.access import access as access
     from .hub.download import download as download
     from .hub.purge import purge as purge
+    from .leaderboard import leaderboard as leaderboard
+    from .loader import ResumableLoader as ResumableLoader
     from .predictions import read_predictions as read_predictions
     from .predictions import write_predictions as write_predictions
     from .preview import contact_sheet as contact_sheet
     from .release import Release as Release
+    from .samplers import BalancedSampler as BalancedSampler
+    from .samplers import GroupSampler as GroupSampler
+    from .samplers import ShuffleSampler as ShuffleSampler
     from .scores import EvalReport as EvalReport
+    from .streaming import UnsafeVideoIterableDataset as UnsafeVideoIterableDataset
     from .taxonomy import Category as Category
     from .torch import UnsafeVideoDataset as UnsafeVideoDataset
     from .torch import collate as collate
@@ -42,15 +48,20 @@ _HOMES = {
     "AccessStatus": "hub",
     "AgreementReport": "agreement",
     "AllFrames": "clips",
+    "BalancedSampler": "samplers",
     "CenterClip": "clips",
     "RandomClip": "clips",
     "UniformFrames": "clips",
     "Category": "taxonomy",
     "EvalReport": "scores",
+    "GroupSampler": "samplers",
     "FrameCache": "cache",
     "Release": "release",
+    "ResumableLoader": "loader",
+    "ShuffleSampler": "samplers",
     "UnsafeVideoDataset": "torch",
     "UnsafeVideoError": "errors",
+    "UnsafeVideoIterableDataset": "streaming",
     "VideoHandle": "video",
     "access": "hub",
     "aggregate": "votes",
@@ -59,6 +70,7 @@ _HOMES = {
     "contact_sheet": "preview",
     "download": "hub",
     "evaluate": "evaluate",
+    "leaderboard": "leaderboard",
     "load_dataset": "hf",
     "predict": "baseline",
     "purge": "hub",

@@ -8,9 +8,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from .errors import FilterError, InputError, MissingDependency, UnsafeVideoError
+from .errors import FilterError, InputError, MissingDependency, UnsafeVideoError, missing_extra
 
 
 def run(call: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
@@ -47,6 +49,24 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON; refuses NaN, which is not JSON."""
     print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def load_module(name: str) -> Any:
+    """A module of this package whose dependencies are an extra; `MissingDependency` says which extra."""
+    try:
+        return import_module(f".{name}", __package__)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "This") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; it appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

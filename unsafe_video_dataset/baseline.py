@@ -1,6 +1,7 @@
 """One readable training loop: what a first experiment on a release looks like.
 
     python -m unsafe_video_dataset.baseline --release sample --epochs 60
+    torchrun --nproc-per-node 2 -m unsafe_video_dataset.baseline --release sample --epochs 60
 
 Everything that happens is a function of the release and the settings: same machine, same settings, same scores. It is a
 yardstick, not the state of the art.
@@ -18,16 +19,20 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ._console import run as console_run
 from .clips import UniformFrames
-from .detector import Detector, Run, Settings, find_device
+from .detector import Detector, Run, Settings, chances
 from .errors import InputError, one_of
 from .evaluate import evaluate
+from .loader import ResumableLoader
 from .predictions import write_predictions
+from .ranks import gather, here, process_group, total, wait
 from .release import SAMPLE, Release
+from .samplers import ShuffleSampler
 from .scores import EvalReport
 from .taxonomy import CATEGORIES
 from .torch import UnsafeVideoDataset, collate
@@ -54,60 +59,86 @@ def train(
     amp: bool = False,
     num_workers: int = 0,
     resume: bool = False,
+    save_steps: int | None = None,
     progress: bool = True,
 ) -> Trained:
     """Train the detector on the train split; a checkpoint is written to `out/checkpoint.pt` after every epoch.
 
-    `resume` goes on from that checkpoint and ends with the same weights as a run that was not stopped. `amp` computes in
-    bfloat16. Raises `InputError` for a checkpoint of other settings or another release, or a device that is not there.
+    `save_steps` writes it after every so many steps too. `resume` goes on from it, in mid-epoch where it was, and ends with
+    the same weights as a run that was not stopped. `amp` computes in bfloat16. Under torchrun every process takes its part
+    of each batch (`settings.batch_size` is that of all together), and the weights are those of one process but for rounding.
+    Raises `InputError` for a checkpoint of other settings or another release, or a device that is not there.
     """
     settings = settings or Settings()
     release = release if isinstance(release, Release) else Release.open(release, config=settings.config)
-    where = find_device(device)
-    dataset = _dataset(release, settings, "train")
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "checkpoint.pt"
-    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):  # the caller's randomness stays as it was
-        torch.manual_seed(settings.seed)  # the weights' first values
+    with process_group(device) as where, torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+        replicas, rank = here()
+        if settings.batch_size % replicas:
+            raise InputError(f"batch_size={settings.batch_size} can't be dealt out to {replicas} processes: give a multiple.")
+        dataset = _dataset(release, settings, "train")
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint = out / "checkpoint.pt"
+        torch.manual_seed(settings.seed)  # the weights' first values; the caller's randomness stays as it was
         steps = settings.epochs * -(-len(dataset) // settings.batch_size)
         prior = dataset.targets.mean(dim=0)
         run = Run(settings, release_sha256=release.manifest_sha256, steps=steps, prior=prior, device=where)
         if resume and checkpoint.is_file():
             run.restore(checkpoint)
-        bar = tqdm(range(len(run.losses), settings.epochs), desc="training", unit="epoch", disable=not progress)
+        wait()  # a slow process must not read what a fast one has written since
+        sampler = ShuffleSampler(dataset, seed=settings.seed, uneven="pad")
+        loader = ResumableLoader(dataset, sampler=sampler, batch_size=settings.batch_size // replicas, num_workers=num_workers)
+        if run.partial:
+            loader.load_state_dict(run.partial["loader"])
+        model: nn.Module = run.model
+        if replicas > 1:
+            model = DistributedDataParallel(model, device_ids=[where] if where.type == "cuda" else None)
+        save = checkpoint if rank == 0 else None
+        epochs = range(len(run.losses), settings.epochs)
+        bar = tqdm(epochs, desc="training", unit="epoch", disable=not progress or rank > 0)
         for epoch in bar:
-            # Order, dropout and flips follow from (seed, epoch) alone, so that a resumed run is the same run.
-            torch.manual_seed(settings.seed * 1_000_003 + epoch + 1)
-            dataset.set_epoch(epoch)
-            loader = _loader(dataset, settings, num_workers, shuffle=True)
-            run.losses.append(_train_epoch(run, loader, amp=amp) / len(dataset))
-            run.save(checkpoint)
+            # Order, flips and dropout follow from (seed, epoch, video) alone: a resumed run is the same run, and so is one of
+            # two processes with half a batch each.
+            loader.set_epoch(epoch)
+            run.losses.append(_train_epoch(run, model, loader, save, amp=amp, save_steps=save_steps) / len(dataset))
+            run.partial = None
+            if save:
+                run.save(save)
             bar.set_postfix(loss=f"{run.losses[-1]:.3f}")
+        wait()  # whoever returns finds the checkpoint
     return Trained(run.model.eval(), settings, run.losses, checkpoint)
 
 
-def _train_epoch(run: Run, loader: Any, *, amp: bool) -> float:
-    """One pass over the loader; returns the summed loss."""
-    run.model.train()
-    total = 0.0
-    for batch in loader:
-        video = _flip(batch["video"]).to(run.device)
+def _train_epoch(
+    run: Run, model: nn.Module, loader: ResumableLoader, save: Path | None, *, amp: bool, save_steps: int | None
+) -> float:
+    """One pass over the loader; returns the summed loss of all processes."""
+    replicas, rank = here()
+    model.train()
+    summed = run.partial["loss"] if run.partial and rank == 0 else 0.0
+    for step, batch in enumerate(loader, start=1):
+        drawn = chances(run.settings.seed, len(run.losses), batch["video_id"])
+        video = _flip(batch["video"], drawn[:, 0]).to(run.device)
         with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=amp):
-            logits = run.model(video)
-        target = batch["target"].reshape(logits.shape).to(run.device)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), target)
+            logits = model(video, drawn[:, 1:].to(run.device))
+        target, real = batch["target"].reshape(logits.shape).to(run.device), batch["real"].to(run.device)
+        losses = nn.functional.binary_cross_entropy_with_logits(logits.float(), target, reduction="none").mean(dim=1) * real
+        # Processes' gradients are averaged: this makes it the mean over the real videos of all of them.
+        loss = losses.sum() * replicas / total(int(real.sum()), run.device)
         run.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         run.optimizer.step()
         run.schedule.step()
-        total += loss.item() * len(target)
-    return total
+        summed += float(losses.detach().sum())
+        if save_steps and step % save_steps == 0:
+            run.partial = {"loader": loader.state_dict(), "loss": total(summed, run.device)}
+            if save:
+                run.save(save)
+    return total(summed, run.device)
 
 
-def _flip(video: torch.Tensor) -> torch.Tensor:
+def _flip(video: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
     """Mirror each clip left to right with probability a half, the same for all its frames."""
-    mirrored = torch.rand(len(video)) < 0.5
-    return torch.where(mirrored[:, None, None, None, None], video.flip(-1), video)
+    return torch.where((chance < 0.5)[:, None, None, None, None], video.flip(-1), video)
 
 
 @torch.no_grad()
@@ -121,17 +152,21 @@ def predict(
     num_workers: int = 0,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Prediction records (`prediction.schema.json`) of every video of the split, each once."""
+    """Prediction records (`prediction.schema.json`) of every video of the split, each once, sorted by `video_id`.
+
+    Under torchrun the processes share the work and each returns all records.
+    """
     settings = settings or Settings()
     dataset = _dataset(release, settings, split)
-    where = find_device(device)
-    model = model.to(where).eval()
     records: list[dict[str, Any]] = []
-    loader = _loader(dataset, settings, num_workers, shuffle=False)
-    for batch in tqdm(loader, desc=f"scoring {split}", unit="batch", disable=not progress):
-        scores = torch.sigmoid(model(batch["video"].to(where)).float()).cpu().tolist()
-        records += [_record(video_id, row, settings) for video_id, row in zip(batch["video_id"], scores, strict=True)]
-    return records
+    with process_group(device) as where:
+        model = model.to(where).eval()
+        sampler = ShuffleSampler(dataset, shuffle=False, uneven="keep")  # no video twice, whatever the number of processes
+        loader = DataLoader(dataset, settings.batch_size, sampler=sampler, num_workers=num_workers, collate_fn=collate)
+        for batch in tqdm(loader, desc=f"scoring {split}", unit="batch", disable=not progress or here()[1] > 0):
+            scores = torch.sigmoid(model(batch["video"].to(where)).float()).cpu().tolist()
+            records += [_record(video_id, row, settings) for video_id, row in zip(batch["video_id"], scores, strict=True)]
+        return sorted(gather(records), key=lambda record: str(record["video_id"]))
 
 
 def run(
@@ -143,6 +178,7 @@ def run(
     amp: bool = False,
     num_workers: int = 0,
     resume: bool = False,
+    save_steps: int | None = None,
     bootstrap: int = 1000,
     progress: bool = True,
 ) -> EvalReport:
@@ -154,14 +190,17 @@ def run(
     release = release if isinstance(release, Release) else Release.open(release, config=settings.config)
     _dataset(release, settings, "test")
     how: dict[str, Any] = {"settings": settings, "device": device, "num_workers": num_workers, "progress": progress}
-    trained = train(release, out=out, amp=amp, resume=resume, **how)
-    records = predict(trained.model, release, **how)
-    write_predictions(out / "predictions.jsonl", records)
-    asked: dict[str, Any] = {"config": settings.config, "target": settings.target, "seed": settings.seed}
-    report = evaluate(records, release, bootstrap=bootstrap, **asked)
-    partial = out / f".metrics.json.{os.getpid()}"
-    partial.write_text(report.to_json(), encoding="utf-8")
-    partial.replace(out / "metrics.json")
+    with process_group(device):
+        trained = train(release, out=out, amp=amp, resume=resume, save_steps=save_steps, **how)
+        records = predict(trained.model, release, **how)
+        asked: dict[str, Any] = {"config": settings.config, "target": settings.target, "seed": settings.seed}
+        report = evaluate(records, release, bootstrap=bootstrap, **asked)
+        if here()[1] == 0:
+            write_predictions(out / "predictions.jsonl", records)
+            partial = out / f".metrics.json.{os.getpid()}"
+            partial.write_text(report.to_json(), encoding="utf-8")
+            partial.replace(out / "metrics.json")
+        wait()
     return report
 
 
@@ -183,10 +222,6 @@ def _dataset(release: AnyRelease, settings: Settings, split: str) -> UnsafeVideo
     )
 
 
-def _loader(dataset: UnsafeVideoDataset, settings: Settings, num_workers: int, *, shuffle: bool) -> Any:
-    return DataLoader(dataset, settings.batch_size, shuffle=shuffle, num_workers=num_workers, collate_fn=collate)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of a training run, for `unsafe-video train` and `python -m unsafe_video_dataset.baseline`."""
     default = Settings()
@@ -203,6 +238,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--amp", action="store_true", help="compute in bfloat16")
     parser.add_argument("--num-workers", type=int, default=0, help="processes that decode")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--save-steps", type=int, help="write the checkpoint every so many steps too, not only every epoch")
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
@@ -220,6 +256,8 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     for name, (least, most) in limits.items():
         if not least <= given[name] <= most:  # NaN too
             raise InputError(f"--{name.replace('_', '-')} is {given[name]}; it must be from {least} to {most}.")
+    if arguments.save_steps is not None and arguments.save_steps < 1:
+        raise InputError(f"--save-steps is {arguments.save_steps}; it must be at least 1.")
     if arguments.num_workers < 0:
         raise InputError(f"--num-workers is {arguments.num_workers}; it must be at least 0.")
     return Settings(**given)
@@ -233,8 +271,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: argparse.Namespace) -> int:
-    options = {name: getattr(arguments, name) for name in ("out", "device", "amp", "num_workers", "resume")}
-    print(run(arguments.release, settings=settings_from(arguments), **options).to_text())
+    options = {name: getattr(arguments, name) for name in ("out", "device", "amp", "num_workers", "resume", "save_steps")}
+    settings = settings_from(arguments)
+    with process_group(arguments.device):
+        report = run(arguments.release, settings=settings, **options)
+        if here()[1] == 0:
+            print(report.to_text())
     return 0
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli_hub
-from ._console import add_json, epilog, print_json, run, text_table
-from .errors import InputError, MissingDependency, missing_extra
+from . import __version__, cli_bench, cli_evaluate, cli_hub, cli_train
+from ._console import add_json, epilog, load_module, print_json, run, text_table, write_text
+from .errors import MissingDependency
 from .release import SAMPLE, Release
 from .taxonomy import CATEGORIES, CATEGORY_TITLES, CONFIGS, SPLITS
 from .video import choose_decoder, decoder_status
@@ -30,9 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_info(commands)
-    _add_train(commands, wanted="train" in (sys.argv[1:] if argv is None else argv))
-    _add_evaluate(commands)
+    cli_train.add_commands(commands, wanted="train" in (sys.argv[1:] if argv is None else argv))
+    cli_evaluate.add_commands(commands)
     _add_report(commands)
+    cli_bench.add_bench(commands)
     cli_hub.add_commands(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and not vars(arguments).get("takes_all"):
@@ -57,7 +57,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    baseline, preview, hf = (_module(name) for name in ("baseline", "preview", "hf"))
+    baseline, preview, hf = (load_module(name) for name in ("baseline", "preview", "hf"))
     started = time.monotonic()
     loud = not arguments.json
     if loud:
@@ -73,7 +73,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     report = baseline.run(release, out=arguments.out, settings=settings, progress=loud)
     ids = release.metadata("test", is_unsafe=True)["video_id"].to_pylist()
     preview.contact_sheet(release, ids, columns=2).save(arguments.out / "contact_sheet.png")
-    _write(arguments.out / "summary.md", _summary(release, report, settings))
+    write_text(arguments.out / "summary.md", _summary(release, report, settings))
     seconds = time.monotonic() - started
     if arguments.json:
         print_json({"release": _info(release), "report": report.to_dict(), "out": str(arguments.out)})
@@ -192,74 +192,7 @@ def _tally(release: Release, split: str) -> Counter[str]:
     return Counter(CATEGORIES[index] for row in rows for index in row)
 
 
-# --- train, evaluate, report -----------------------------------------------------------------------------------------
-
-
-def _add_train(commands: Any, *, wanted: bool) -> None:
-    parser = commands.add_parser(
-        "train",
-        help="train the baseline on a release and score its test split",
-        description="Train the baseline detector, score the test split, write checkpoint, predictions and metrics to --out.",
-        **epilog("unsafe-video train --release path/to/release --epochs 60 --device cuda --amp"),
-    )
-    # The flags are declared in `baseline`, which needs torch: no other command waits for it to load, and without torch the
-    # command takes any flag and says what to install.
-    try:
-        if wanted:
-            _module("baseline").add_arguments(parser)
-    except MissingDependency:
-        parser.set_defaults(takes_all=True)
-    add_json(parser)
-    parser.set_defaults(call=_train)
-
-
-def _train(arguments: argparse.Namespace) -> int:
-    baseline = _module("baseline")
-    options = {name: getattr(arguments, name) for name in ("out", "device", "amp", "num_workers", "resume")}
-    settings = baseline.settings_from(arguments)
-    report = baseline.run(arguments.release, settings=settings, progress=not arguments.json, **options)
-    if arguments.json:
-        print_json({"out": str(arguments.out), "report": report.to_dict()})
-    else:
-        print(f"{report.to_text()}\n\nWritten to {arguments.out}: checkpoint.pt, predictions.jsonl, metrics.json")
-    return 0
-
-
-def _add_evaluate(commands: Any) -> None:
-    parser = commands.add_parser(
-        "evaluate",
-        help="score a predictions file against a release",
-        description="AP, AUROC and F1 a category, macro and micro, with 95%% intervals (bootstrap over groups).",
-        **epilog("unsafe-video evaluate predictions.jsonl --release path/to/release --split test"),
-    )
-    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="JSON lines or Parquet, one record a video")
-    parser.add_argument("--release", default=SAMPLE, help="'sample' (default) or a release folder")
-    parser.add_argument("--config", choices=("unsafe", "reviewed"), help="default: unsafe, or reviewed for --target binary")
-    parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--target", choices=("multilabel", "binary"), default="multilabel")
-    parser.add_argument("--bootstrap", type=int, default=1000, help="replicates for the intervals")
-    parser.add_argument("--seed", type=int, default=0)
-    add_json(parser)
-    parser.set_defaults(call=_evaluate)
-
-
-def _evaluate(arguments: argparse.Namespace) -> int:
-    if arguments.bootstrap < 0 or arguments.seed < 0:
-        raise InputError("--bootstrap and --seed must be at least 0.")
-    report = _module("evaluate").evaluate(
-        arguments.predictions,
-        Release.open(arguments.release, config="metadata"),
-        config=arguments.config or ("reviewed" if arguments.target == "binary" else "unsafe"),
-        split=arguments.split,
-        target=arguments.target,
-        bootstrap=arguments.bootstrap,
-        seed=arguments.seed,
-    )
-    if arguments.json:
-        print_json(report.to_dict())
-    else:
-        print(report.to_text())
-    return 0
+# --- report -----------------------------------------------------------------------------------------------------------
 
 
 def _add_report(commands: Any) -> None:
@@ -279,26 +212,12 @@ def _add_report(commands: Any) -> None:
 
 def _report(arguments: argparse.Namespace) -> int:
     release = Release.open(arguments.release, config="reviewed")
-    page = _module("preview").write_report(release, arguments.out, videos=arguments.videos, reveal=arguments.reveal)
+    page = load_module("preview").write_report(release, arguments.out, videos=arguments.videos, reveal=arguments.reveal)
     if arguments.json:
         print_json({"page": str(page)})
     else:
         print(f"Wrote {page}. Open it in a browser.")
     return 0
-
-
-def _module(name: str) -> Any:
-    """A module of this package whose dependencies are an extra; says which extra when they are missing."""
-    try:
-        return import_module(f".{name}", __package__)
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "This") from error
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 from .errors import InputError
+from .ranks import find_device
 from .taxonomy import CATEGORIES
 
+FEATURES = 96  # of a clip, before the last layer
+DROPOUT = 0.2
 _PARTS = ("model", "optimizer", "schedule")
 
 
@@ -43,7 +48,7 @@ class Settings:
 class Detector(nn.Module):
     """uint8 clips [B, T, 3, H, W] -> logits [B, outputs]. Strided 3D convolutions, group norm, mean over time and space."""
 
-    def __init__(self, outputs: int, width: int = 24) -> None:
+    def __init__(self, outputs: int, width: int = FEATURES // 4) -> None:
         super().__init__()
         widths = [3, width, 2 * width, 4 * width, 4 * width]
         strides: list[tuple[int, int, int]] = [(1, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2)]
@@ -51,30 +56,44 @@ class Detector(nn.Module):
         for before, after, stride in zip(widths[:-1], widths[1:], strides, strict=True):
             layers += [nn.Conv3d(before, after, 3, stride, padding=1), nn.GroupNorm(8, after), nn.GELU()]
         self.body = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(widths[-1], outputs))
+        self.head = nn.Linear(widths[-1], outputs)
 
-    def forward(self, video: torch.Tensor) -> torch.Tensor:
-        """Logits float [B, outputs]."""
+    def forward(self, video: torch.Tensor, chances: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits float [B, outputs]. `chances` float [B, FEATURES] in [0, 1[: features below `DROPOUT` are dropped.
+
+        They come from outside (the function `chances`), so that what is dropped does not depend on the batch or the process.
+        """
         clip = video.transpose(1, 2).float() / 127.5 - 1
         clip = clip - clip.mean(dim=(2, 3, 4), keepdim=True)  # colour and brightness of the ground say nothing
         features: torch.Tensor = self.body(clip)
-        logits: torch.Tensor = self.head(features.mean(dim=(2, 3, 4)))
+        features = features.mean(dim=(2, 3, 4))
+        if chances is not None:
+            features = features * (chances >= DROPOUT) / (1 - DROPOUT)
+        logits: torch.Tensor = self.head(features)
         return logits
 
 
+def chances(seed: int, epoch: int, video_ids: Sequence[str]) -> torch.Tensor:
+    """Random numbers float32 [B, 1 + FEATURES] in [0, 1[ for each video: a function of (seed, epoch, video_id) alone."""
+    drawn = [np.random.default_rng([seed, epoch, int(video_id, 16), 1]).random(1 + FEATURES) for video_id in video_ids]
+    return torch.tensor(np.array(drawn), dtype=torch.float32)
+
+
 class Run:
-    """What a training run carries from epoch to epoch: model, optimizer, learning-rate schedule and losses so far."""
+    """What a training run carries from step to step: model, optimizer, learning-rate schedule, losses and place so far."""
 
     def __init__(
         self, settings: Settings, *, release_sha256: str, steps: int, prior: torch.Tensor, device: torch.device
     ) -> None:
         self.identity = {"settings": asdict(settings), "release": release_sha256}
         self.model = Detector(settings.outputs).to(device)
-        self.model.head[1].bias.data = torch.logit(prior.clamp(0.02, 0.98)).reshape(-1).to(device)  # start at the prevalence
+        self.model.head.bias.data = torch.logit(prior.clamp(0.02, 0.98)).reshape(-1).to(device)  # start at the prevalence
         weights = self.model.parameters()
         self.optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
+        self.settings = settings
         self.losses: list[float] = []
+        self.partial: dict[str, Any] | None = None  # in mid-epoch: the loader's state, and the loss of this epoch so far
         self.device = device
 
     def save(self, path: Path) -> None:
@@ -82,7 +101,7 @@ class Run:
         parts = {name: getattr(self, name).state_dict() for name in _PARTS}
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            torch.save({"identity": self.identity, "losses": self.losses, **parts}, partial)
+            torch.save({"identity": self.identity, "losses": self.losses, "partial": self.partial, **parts}, partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -96,7 +115,7 @@ class Run:
             )
         for name in _PARTS:
             getattr(self, name).load_state_dict(state[name])
-        self.losses = list(state["losses"])
+        self.losses, self.partial = list(state["losses"]), state.get("partial")
 
 
 def load(checkpoint: Path, *, device: str = "cpu") -> tuple[Detector, Settings]:
@@ -107,19 +126,6 @@ def load(checkpoint: Path, *, device: str = "cpu") -> tuple[Detector, Settings]:
     model = Detector(settings.outputs).to(where)
     model.load_state_dict(state["model"])
     return model.eval(), settings
-
-
-def find_device(name: str) -> torch.device:
-    """The torch device of that name. Raises `InputError` for an unknown one, or a GPU that is not there."""
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device={name!r} is not known to torch. Use cpu, cuda or cuda:0.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device={name!r} is not supported here. Use cpu, cuda or cuda:0.")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("device='cuda', but torch sees no GPU here. Use --device cpu, or install a CUDA build of torch.")
-    return device
 
 
 def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:

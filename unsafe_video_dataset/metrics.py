@@ -1,6 +1,6 @@
-"""Average precision, AUROC and F1 of scores with ties, and the weights of a bootstrap over groups. Arrays in and out.
+"""AP, AUROC, F1 and TPR at a fixed FPR of scores with ties, and the weights of a bootstrap over groups. Arrays in and out.
 
-The three metrics agree with scikit-learn wherever both classes are present (the tests use it as the oracle), and are
+The metrics agree with scikit-learn wherever both classes are present (the tests use it as the oracle), and are
 NaN where one class is missing: a number would then say something about the sample, not about the detector.
 
 Each takes `target` and `score` of shape [n], or of shape [n, k] for k labels a row; the n*k entries are then pooled
@@ -10,7 +10,7 @@ sort. Integer weights give exact counts, so a result does not depend on the orde
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InputError
 
 Floats = NDArray[np.float64]
+FPRS = {"tpr_at_1_fpr": 0.01, "tpr_at_5_fpr": 0.05}
 _CHUNK = 2_000_000  # numbers of a weight matrix held at a time: bounds memory, changes no result
 
 
@@ -33,7 +34,7 @@ def average_precision(target: ArrayLike, score: ArrayLike, weights: ArrayLike | 
     finite and >= 0, [n] or [B, n]. Returns a float in (0, 1], or float64 [B] with weights [B, n] (shape [] with [n]);
     NaN where one class is missing. Raises `InputError` for other shapes or values.
     """
-    return _ranked(target, score, weights, _average_precision)
+    return _shaped(_ranked(target, score, weights, [_average_precision])[0], weights)
 
 
 @overload
@@ -46,7 +47,32 @@ def auroc(target: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None)
     As `sklearn.metrics.roc_auc_score` (Mann-Whitney U / (positives * negatives)). Arguments, shapes, NaN and errors as
     in `average_precision`; values in [0, 1].
     """
-    return _ranked(target, score, weights, _auroc)
+    return _shaped(_ranked(target, score, weights, [_auroc])[0], weights)
+
+
+@overload
+def tpr_at_fpr(target: ArrayLike, score: ArrayLike, weights: None = None, *, fpr: float) -> float: ...
+@overload
+def tpr_at_fpr(target: ArrayLike, score: ArrayLike, weights: ArrayLike, *, fpr: float) -> Floats: ...
+def tpr_at_fpr(target: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None, *, fpr: float) -> float | Floats:
+    """The highest true positive rate of a threshold whose false positive rate is at most `fpr` (0 to 1).
+
+    A point of the ROC curve that a threshold reaches, not one between two of them: as `sklearn.metrics.roc_curve` with
+    `tpr[fpr <= limit].max()`. Arguments, shapes, NaN and errors as in `average_precision`; values in [0, 1]. With fewer
+    than 1 / `fpr` negatives not one false positive is allowed: see `min_negatives`.
+    """
+    return _shaped(_ranked(target, score, weights, [_tpr(fpr)])[0], weights)
+
+
+def min_negatives(fpr: float) -> int:
+    """The fewest negatives among which one false positive is at most a share `fpr`: 100 for 1%, 20 for 5%."""
+    return round(1 / fpr)
+
+
+def ranking_metrics(target: ArrayLike, score: ArrayLike, weights: ArrayLike) -> dict[str, Floats]:
+    """`ap`, `auroc` and the TPRs of `FPRS`, each float64 [B], of weights [B, n]: one sort for them all."""
+    found = _ranked(target, score, weights, [_average_precision, _auroc, *map(_tpr, FPRS.values())])
+    return dict(zip(("ap", "auroc", *FPRS), found, strict=True))
 
 
 @overload
@@ -129,12 +155,12 @@ def _by_chunks(weight: Any, width: int, reduce: Callable[[Floats], Floats], rows
 
 
 def _ranked(
-    target: ArrayLike, score: ArrayLike, weights: ArrayLike | None, metric: Callable[[Floats, Floats], Floats]
-) -> float | Floats:
-    """Weight of the positives and negatives at each distinct score, highest first: all that a ranking metric needs."""
+    target: ArrayLike, score: ArrayLike, weights: ArrayLike | None, metrics: Sequence[Callable[[Floats, Floats], Floats]]
+) -> Floats:
+    """[metrics, B] from the weights of positives and negatives at each distinct score, highest first."""
     truth, values, weight = _checked(target, score, weights)
     if not truth.size:
-        return _shaped(np.full(len(weight), np.nan), weights)
+        return np.full((len(metrics), len(weight)), np.nan)
     order = np.argsort(-values, axis=None, kind="stable")
     ranked, positive, row = values.reshape(-1)[order], truth.reshape(-1)[order], order // truth.shape[1]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
@@ -144,11 +170,11 @@ def _ranked(
         positives = np.add.reduceat(entries * positive, starts, axis=1)
         negatives = np.add.reduceat(entries * ~positive, starts, axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = metric(positives, negatives)
+            found = np.stack([metric(positives, negatives) for metric in metrics])
         defined = (positives.sum(axis=1) > 0) & (negatives.sum(axis=1) > 0)
-        return np.where(defined, found, np.nan)[None]
+        return np.where(defined, found, np.nan)
 
-    return _shaped(_by_chunks(weight, truth.size, reduce, 1)[0], weights)
+    return _by_chunks(weight, truth.size, reduce, len(metrics))
 
 
 def _average_precision(positives: Floats, negatives: Floats) -> Floats:
@@ -161,3 +187,12 @@ def _average_precision(positives: Floats, negatives: Floats) -> Floats:
 def _auroc(positives: Floats, negatives: Floats) -> Floats:
     above = positives.cumsum(axis=1) - positives / 2  # positives above each threshold's negatives, ties one half
     return np.asarray((negatives * above).sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1)))
+
+
+def _tpr(limit: float) -> Callable[[Floats, Floats], Floats]:
+    def metric(positives: Floats, negatives: Floats) -> Floats:
+        false, true = negatives.cumsum(axis=1), positives.cumsum(axis=1)
+        allowed = false <= limit * false[:, -1:] * (1 + 1e-12)  # 0.05 * 20 is one, whatever its last bit says
+        return np.asarray(np.where(allowed, true, 0).max(axis=1) / true[:, -1])
+
+    return metric

@@ -61,14 +61,24 @@ class RunContext:
         columns = (table[name].to_pylist() for name in ("item", "source", "path"))
         return {item: folders[source] / path for item, source, path in zip(*columns, strict=True)}
 
+    @functools.cached_property
+    def _contents(self) -> dict[str, str | None]:
+        """Item -> sha256 of its raw file, by ingest."""
+        if self._stage.name == "ingest":
+            return {}
+        table = self._work.table("ingest")
+        if "sha256" not in table.column_names:
+            return {}
+        return dict(zip(table["item"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+
     def map(
         self, function: Callable[[In], Mapping[str, Any]], items: Sequence[tuple[str, In]], *, what: str
     ) -> dict[str, Mapping[str, Any] | Failure]:
         """Answers by id, in the order of `items`. Each is kept in the stage's journal as it comes.
 
-        An answer is used again for the same id, argument, function, settings and version of the stage, so the argument
-        must hold what decides the answer: the sha256 of a file, not only its path. `Failure`s are not kept. A stage
-        with `journal = False` asks anew in every run. Raises `ValueError` for an id that stands twice.
+        An answer is used again for the same id, argument, function, settings and version of the stage, and where the id
+        is an item, the same bytes of its raw file. What else decides the answer must stand in the argument. `Failure`s
+        are not kept. A stage with `journal = False` asks anew in every run. Raises `ValueError` for an id that stands twice.
         """
         if len({item for item, _ in items}) < len(items):
             raise ValueError(f"Stage {self._stage.name} gives an id twice to map ({what}).")
@@ -84,7 +94,11 @@ class RunContext:
     ) -> dict[str, Mapping[str, Any] | Failure]:
         decides = [self._stage.name, self._stage.version, self.settings, function, what]
         prefix = fingerprint(decides, base=self.base)
-        keys = {item: bytes.fromhex(fingerprint([prefix, item, one], base=self.base))[:KEY_BYTES] for item, one in items}
+        contents = self._contents
+        keys = {
+            item: bytes.fromhex(fingerprint([prefix, item, contents.get(item), one], base=self.base))[:KEY_BYTES]
+            for item, one in items
+        }
         journal = self._work.journal(self._stage.name)
         with storing(self._work.stage(self._stage.name) / "journal"):
             known = journal.read(set(keys.values()))

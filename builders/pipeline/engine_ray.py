@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from unsafe_video_dataset.errors import FilterError, InputError, MissingDependency
 
-from .engine import DIED, call, usable_cores
+from .pool import DIED, call, usable_cores
 from .stage import Failure
 
 In = TypeVar("In")
@@ -84,11 +85,12 @@ class RayData:
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
         try:
             if address and address != "local":
+                _knock(address)
                 self._ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
             else:
                 cores = self._workers or usable_cores()
                 self._ray.init(address="local", num_cpus=cores, object_store_memory=_OBJECT_STORE, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             fix = "Start a cluster (ray start --head), set RAY_ADDRESS to it, or unset RAY_ADDRESS for a local one."
             raise InputError(f"No Ray cluster at {address or 'local'} ({why}). {fix}") from error
@@ -111,6 +113,13 @@ class RayData:
                 yield row["item"], pickle.loads(row["answer"])
         except self._ray.exceptions.RayError:
             return  # an answer was lost on its way; those that did not come are missing
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` where nobody listens: Ray itself tries for minutes. "auto" and the like have no port."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 class _Task:

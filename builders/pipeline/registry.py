@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 
 from unsafe_video_dataset.errors import FilterError
@@ -16,8 +15,7 @@ _STAGES = f"{__package__.removesuffix('.pipeline')}.stages"
 
 def all_stages() -> list[Stage]:
     """`STAGE` of each module `builders.stages.<name>`, in `ORDER`."""
-    names = [name for name in ORDER if importlib.util.find_spec(f"{_STAGES}.{name}") is not None]
-    return [importlib.import_module(f"{_STAGES}.{name}").STAGE for name in names]
+    return [importlib.import_module(f"{_STAGES}.{name}").STAGE for name in ORDER]
 
 
 def check_order(stages: Sequence[Stage]) -> None:

@@ -35,7 +35,7 @@ class DedupSettings:
 
     phash_duplicate: int = 8
     phash_related: int = 10
-    pdq_duplicate: int = 31
+    pdq_duplicate: int = 40
     pdq_related: int = 47
     duplicate_share: float = 0.75  # of the frames of one video that have a look-alike in the other
     related_share: float = 0.4

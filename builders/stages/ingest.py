@@ -21,7 +21,7 @@ from ..alignment import alignment_faults
 from ..group import prompt_id
 from ..listing import Listing, list_videos
 from ..mapping import labels_by_index, map_by_paper_counts, parse_categories
-from ..pipeline.engine import failure
+from ..pipeline.pool import failure
 from ..pipeline.source import Source, Sources
 from ..pipeline.stage import COMMON, Context, Failure, StageResult
 from ..raw import read_raw_folder

@@ -87,6 +87,9 @@ def _recipe(plan: Plan, name: str) -> str:
             ]
     parts += [
         "",
+        "[probe]",
+        'hash = "phash"  # the same wherever it runs; PDQ depends on what is installed',
+        "",
         "[quality]",
         f"max_frames = {2 * NUM_FRAMES}",
         'decisions = "decisions.csv"',

@@ -121,7 +121,7 @@ class ClientProcess:
         """SIGKILL: no cleanup runs."""
         self.process.kill()
 
-    def wait(self, timeout: float = 60) -> ClientResult:
+    def wait(self, timeout: float = 240) -> ClientResult:
         """The result; a client that takes longer is killed and reported as timed out."""
         timed_out = False
         try:
@@ -200,7 +200,7 @@ def run_client(
     *,
     token: str | None = None,
     env: Mapping[str, str] | None = None,
-    timeout: float = 60,
+    timeout: float = 240,
     argv: Sequence[str] = (),
 ) -> ClientResult:
     """Run Python `code` with the real clients and wait for it; see `start_client`."""

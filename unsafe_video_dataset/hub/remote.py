@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -122,6 +122,14 @@ class RemoteRelease(Release):
         rows = self._kept(path, group)
         found = pc.index(rows["video_id"], video_id).as_py()
         return bytes(rows["video"][found]["bytes"].as_py())
+
+    def group_videos(self, video_id: str, wanted: Container[str]) -> dict[str, bytes]:
+        """The MP4 files of the `wanted` videos that lie in one row group with this one; see `video_bytes`. One read."""
+        if video_id in self.tombstones:
+            raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
+        rows = self.read_group(*self._place(video_id), ["video_id", "video"])
+        ids = enumerate(rows["video_id"].to_pylist())
+        return {one: bytes(rows["video"][row]["bytes"].as_py()) for row, one in ids if one == video_id or one in wanted}
 
     def footer(self, path: Path) -> Footer:
         """The footer of a data file: its row groups must hold the rows that the manifest says. Kept for the next call."""
