@@ -22,7 +22,7 @@ from . import integrity
 from .cell import OneVideo
 from .columns import all_differ, fixed_bytes
 from .errors import FilterError, InputError, IntegrityError, TombstonedError, one_of
-from .filters import checked_filters, checked_names, expression, has_any
+from .filters import Where, checked_filters, checked_names
 from .footer import Footer, read_footer
 from .manifest import read_manifest
 from .pages import check_group
@@ -109,11 +109,8 @@ class Release:
             min_raters=min_raters,
             min_agreement=min_agreement,
         )
-        read = {*wanted, "video_id"} | ({"categories"} if categories is not None else set())
-        parts = [self._read_metadata(name, read, expression(filters)) for name in self._splits(split)]
-        table = pa.concat_tables(parts)
-        if categories is not None:
-            table = table.filter(has_any(table["categories"], categories))
+        where = Where(filters)
+        table = pa.concat_tables([self._read_metadata(name, {*wanted, "video_id"}, where) for name in self._splits(split)])
         if not table.num_rows:
             raise self._empty({"split": split, **filters})
         return table.select(wanted)
@@ -136,17 +133,15 @@ class Release:
 
         Raises `FilterError` for an unknown id, `TombstonedError` for a withdrawn one, `ChecksumError` for wrong bytes.
         """
+        for path, group in self._asked(video_id):
+            data = self._alone.bytes(path, group, video_id)
+            if data is not None:
+                return data
         return self.group_videos(video_id, (video_id,))[video_id]
 
     def group_videos(self, video_id: str, wanted: Container[str]) -> dict[str, bytes]:
         """The MP4 files of the `wanted` videos that lie in one row group with this one, as in `video_bytes`; one read."""
-        if not isinstance(video_id, str) or not re.fullmatch("[0-9a-f]{16}", video_id):
-            raise FilterError(f"{video_id!r} is no video_id: that is 16 hex digits. `Release.metadata()` lists them.")
-        self.refuse_withdrawn(video_id)
-        for path, group in self._row_groups(video_id):
-            data = self._alone.bytes(path, group, video_id)
-            if data is not None:
-                return data
+        for path, group in self._asked(video_id):
             rows = self.read_group(path, group, ["video_id", "video", "sha256"])
             with reading(path):
                 ids = rows["video_id"].to_pylist()
@@ -155,6 +150,12 @@ class Release:
                 check_videos(rows, self.path)
                 return _files(rows)
         raise IntegrityError(f"Video {video_id} is listed, but no data file of {self.path} holds it. Get the release anew.")
+
+    def _asked(self, video_id: str) -> Iterator[tuple[Path, int]]:
+        if not isinstance(video_id, str) or not re.fullmatch("[0-9a-f]{16}", video_id):
+            raise FilterError(f"{video_id!r} is no video_id: that is 16 hex digits. `Release.metadata()` lists them.")
+        self.refuse_withdrawn(video_id)
+        return self._row_groups(video_id)
 
     def refuse_withdrawn(self, video_id: str) -> None:
         """Raise `TombstonedError` for a withdrawn video. Whoever hands out frames without its bytes asks here first."""
@@ -233,19 +234,20 @@ class Release:
         gone = pa.array(list(self.tombstones), pa.string())
         return table.filter(pc.invert(pc.is_in(table["video_id"], value_set=gone)))
 
-    def _read(self, name: str, schema: pa.Schema, filters: pc.Expression | None = None) -> pa.Table:
+    def _read(self, name: str, schema: pa.Schema, where: Where | None = None) -> pa.Table:
         path = self._file(name)
         footer, read = self.footer(path), (path, None, *schema.names)
-        table = read_columns(path, schema, filters, footer=footer, checked=read in self._checked)
+        table = read_columns(path, schema, where, footer=footer, checked=read in self._checked)
         self._checked.add(read)
         check_values("annotation" if name.startswith("data/annotations/") else "video", table, self.path / name)
         if not name.startswith("data/annotations/") and not all_differ(table["video_id"], 16):
             raise IntegrityError(f"{name} of release {self.path} holds a video_id twice. Get the release anew.")
         return self.keep(table)
 
-    def _read_metadata(self, split: str, columns: set[str], expression: pc.Expression | None) -> pa.Table:
-        schema = pa.schema([field for field in arrow_schema("metadata") if field.name in columns])
-        table = self._read(f"data/metadata/{split}.parquet", schema, expression)
+    def _read_metadata(self, split: str, columns: set[str], where: Where | None) -> pa.Table:
+        looked_at = columns | set(where.columns if where is not None else ())
+        schema = pa.schema([field for field in arrow_schema("metadata") if field.name in looked_at])
+        table = self._read(f"data/metadata/{split}.parquet", schema, where)
         if "split" in columns:
             table = table.append_column("split", pa.array([split] * table.num_rows, pa.string()))
         return table
