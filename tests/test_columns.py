@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unsafe_video_dataset.columns import Texts, fixed_bytes, list_parents
+from unsafe_video_dataset.columns import Texts, all_differ, fixed_bytes, list_parents
 
 LIST = ["b", "a", None, "c", "a"]
 
@@ -58,3 +58,20 @@ def test_fixed_bytes() -> None:
     assert found.tolist() == [b"ab", b"cd"]
     for other in (["ab", "c"], ["abc", "d"], ["ab", None], []):
         assert fixed_bytes(pa.array(other, pa.string()), 2) is None
+
+
+@pytest.mark.parametrize(
+    ("ids", "differ"),
+    [
+        (["0" * 16, "0" * 15 + "1", "f" * 16], True),
+        (["f" * 16, "0" * 16], True),  # not in order, and yet not twice
+        (["0" * 16, "0" * 16], False),
+        (["f" * 16, "0" * 16, "f" * 16], False),
+        (["00000000ffffffff", "0000000100000000", "0000000100000000"], False),
+        (["1", "22", "1"], False),
+        (["1"], True),
+        ([], True),
+    ],
+)
+def test_all_differ(ids: list[str], differ: bool) -> None:
+    assert all_differ(pa.chunked_array([ids[:1], ids[1:]], pa.string()), 16) is differ

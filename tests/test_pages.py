@@ -45,6 +45,31 @@ def test_a_text_that_nested_dictionaries_repeat(tmp_path: Path) -> None:
         check(write(tmp_path / "a.parquet", pa.table({"x": [[{"a": "x" * 1_000_000, "b": 1}] * 300]}), write_statistics=False))
 
 
+@pytest.mark.parametrize("codec", ["none", "snappy", "gzip", "zstd", "brotli", "lz4"])
+def test_ids_in_dictionaries_pass_without_a_look_at_the_rows(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts of one length can't expand to more than that; the worst case of a dictionary of 10,000 would be refused."""
+    ids = pa.table({"x": [f"{number * 7919:016x}" for number in range(30_000)]})
+    path = write(tmp_path / "a.parquet", ids, row_group_size=10_000, compression=codec)
+    if codec == "lz4":  # takes the longer way
+        check(path)
+        return
+    monkeypatch.setattr(pages, "_repeated_text", lambda *_: pytest.fail("the rows were read"))
+    check(path)
+
+
+@pytest.mark.parametrize("value", [bytes(20_000_000), b"\x10\0\0\0" * 5_000_000, b"ab" * 10_000_000])
+def test_fixed_bytes_that_look_like_short_texts(tmp_path: Path, value: bytes) -> None:
+    """A dictionary of fixed-size values has no lengths in it: zeros there are no texts of no length."""
+    kind = pa.binary(len(value))
+    table = pa.table({"x": pa.DictionaryArray.from_arrays(pa.array([0] * 50, pa.int32()), pa.array([value], kind))})
+    path = write(tmp_path / "a.parquet", table, store_schema=False)
+    assert read_footer(path).row_groups[0].columns[0].kind == 7
+    with pytest.raises(IntegrityError, match="fill the memory"):
+        check(path)
+
+
 def test_row_groups_add_up_for_a_file_and_not_for_a_group(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", repeated(20_000_000, 50), row_group_size=5, store_schema=False)
     footer = read_footer(path)

@@ -87,3 +87,16 @@ def fixed_bytes(texts: pa.StringArray, length: int) -> npt.NDArray[np.bytes_] | 
     if data is None or not (np.diff(places) == length).all():
         return None
     return np.frombuffer(data, f"S{length}", len(texts), int(places[0]))
+
+
+def all_differ(texts: pa.ChunkedArray, length: int) -> bool:
+    """Whether no text stands twice in a column of texts of `length` bytes (a multiple of 8). Rows in order cost the least."""
+    column = fixed_bytes(texts.combine_chunks(), length)
+    if column is None:
+        return int(pc.count_distinct(texts).as_py()) == len(texts)
+    words = column.view(">u8").reshape(len(column), -1)
+    above, same = np.zeros(len(column) - 1, bool), np.ones(len(column) - 1, bool)
+    for word in words.T:
+        above |= same & (word[1:] > word[:-1])
+        same &= word[1:] == word[:-1]
+    return bool(above.all()) or int(pc.count_distinct(texts).as_py()) == len(texts)

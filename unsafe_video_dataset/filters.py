@@ -1,14 +1,17 @@
-"""Filters on a release's videos: checked names and values, and the Arrow expression that is pushed down."""
+"""Filters on a release's videos: checked names and values, and which rows of a table pass."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .columns import list_parents
 from .errors import FilterError, one_of
 from .taxonomy import CATEGORIES
 
@@ -37,29 +40,51 @@ def checked_names(values: Iterable[str], known: Iterable[str], what: str) -> lis
     return [str(getattr(value, "value", value)) for value in values if one_of(value, list(known), what)]
 
 
-def expression(filters: Filters) -> pc.Expression | None:
-    """What Parquet readers can filter by; `categories` is left to `has_any`, as a list column can't be pushed down."""
-    terms: dict[str, Callable[[Any], Any]] = {
-        "generators": lambda names: pc.field("generator").isin(pa.array(names, pa.string())),
-        "prompt_sources": lambda names: pc.field("prompt_source").isin(
-            pa.array([None if name == NOT_STATED else name for name in names], pa.string())
-        ),
-        "is_unsafe": lambda flag: pc.field("is_unsafe") == flag,
-        "min_raters": lambda least: pc.field("num_raters") >= least,
-        "min_agreement": lambda least: pc.field("agreement") >= least,
-    }
-    wanted = [terms[name](value) for name, value in filters.items() if value is not None and name in terms]
-    joined = wanted[0] if wanted else None
-    for term in wanted[1:]:
-        joined = joined & term
-    return joined
+@dataclass(frozen=True)
+class Where:
+    """Which rows of a table pass the filters. Names and values are those of `checked_filters`."""
+
+    filters: Mapping[str, Any]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the filters look at."""
+        return tuple(_COLUMNS[name] for name, value in self.filters.items() if value is not None)
+
+    def mask(self, table: pa.Table) -> pa.ChunkedArray | pa.Array | None:
+        """A boolean a row, null where the filtered value is; None where every row passes. Text columns may be dictionaries."""
+        masks = [_TERMS[name](table[_COLUMNS[name]], value) for name, value in self.filters.items() if value is not None]
+        return functools.reduce(pc.and_, masks) if masks else None
 
 
 def has_any(lists: pa.ChunkedArray, categories: Sequence[str]) -> pa.Array:
     """For each row, whether its list of class indices holds any of the categories."""
     column = lists.combine_chunks()
-    wanted = pa.array([CATEGORIES.index(name) for name in categories], pa.int64())
-    hits = pc.is_in(pc.list_flatten(column), value_set=wanted)
+    wanted = np.isin(np.arange(len(CATEGORIES)), [CATEGORIES.index(name) for name in categories])
+    indices = column.flatten().to_numpy()
+    outside = (indices < 0) | (indices >= len(CATEGORIES))  # values are checked after the filter; these pass none
     mask = np.zeros(len(column), dtype=bool)
-    mask[pc.list_parent_indices(column).to_numpy()[hits.to_numpy(zero_copy_only=False)]] = True
+    mask[list_parents(column)[wanted[np.where(outside, 0, indices)] & ~outside]] = True
     return pa.array(mask)
+
+
+def _in(column: pa.ChunkedArray, names: Sequence[str | None]) -> pa.ChunkedArray:
+    return pc.is_in(column, value_set=pa.array(names, pa.string()))
+
+
+_COLUMNS = {
+    "categories": "categories",
+    "generators": "generator",
+    "prompt_sources": "prompt_source",
+    "is_unsafe": "is_unsafe",
+    "min_raters": "num_raters",
+    "min_agreement": "agreement",
+}
+_TERMS: dict[str, Callable[[Any, Any], Any]] = {
+    "categories": has_any,
+    "generators": _in,
+    "prompt_sources": lambda column, names: _in(column, [None if name == NOT_STATED else name for name in names]),
+    "is_unsafe": pc.equal,
+    "min_raters": pc.greater_equal,
+    "min_agreement": pc.greater_equal,
+}

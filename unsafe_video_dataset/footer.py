@@ -31,16 +31,25 @@ class BadFooter(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """A column chunk: `stored` bytes from `start` on. `lowest` and `highest` are bounds of its values, where they are known."""
+    """A column chunk: `stored` bytes from `start` on. `lowest` and `highest` are bounds of its values, where they are known.
+
+    `kind` and `codec` are parquet-format's numbers of the physical type and the compression.
+    """
 
     path: str
-    is_text: bool
+    kind: int
+    codec: int
     num_values: int
     start: int
     stored: int
     elsewhere: bool
     lowest: bytes | None
     highest: bytes | None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are texts or bytes."""
+        return self.kind in _TEXT
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,8 @@ def _column(chunk: dict[int, Any]) -> Column:
     statistics = facts.get(12) or {}
     return Column(
         path=b".".join(facts[3]).decode(),
-        is_text=facts[1] in _TEXT,
+        kind=_count(facts[1]),
+        codec=_count(facts[4]),
         num_values=_count(facts[5]),
         start=dictionary if type(dictionary) is int and 0 < dictionary < start else start,
         stored=_count(facts[7]),

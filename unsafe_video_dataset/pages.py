@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -29,6 +30,8 @@ RATIO = 32
 """What is read at once may take `FLOOR` bytes, and `RATIO` times the bytes that it has in the file."""
 _VALUE = 16  # bytes that a value takes in Arrow at most, beside its text: itself, its levels, its offset
 _ENCODINGS = {0: "PLAIN", 2: "PLAIN_DICTIONARY", 3: "RLE", 4: "BIT_PACKED", 8: "RLE_DICTIONARY"}
+_BYTE_ARRAY = 6
+_CODECS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd"}  # that pyarrow expands by name; others take the longer way
 _HEADER_SIZES = (1 << 12, 1 << 16, 1 << 21)  # a header holds statistics, which may be long
 
 
@@ -53,6 +56,7 @@ class _Chunk:
     expanded: int = 0  # bytes of its pages, decompressed
     values: int = 0
     dictionary: int = 0  # bytes of the dictionary page, decompressed
+    pages: tuple[tuple[int, int, int], ...] = ()  # of the dictionary: where, bytes in the file, bytes decompressed
 
 
 def _check(
@@ -60,7 +64,7 @@ def _check(
 ) -> None:
     wanted = None if columns is None else set(columns)
     stored = needed = 0
-    repeated: dict[str, list[tuple[int, int]]] = {}
+    repeated: dict[str, list[tuple[int, Column, _Chunk]]] = {}
     with contextlib.nullcontext(given) if given is not None else path.open("rb") as file:
         length = file.seek(0, 2)
         for group in groups:
@@ -72,12 +76,17 @@ def _check(
                 stored += chunk.stored
                 needed += chunk.expanded + _VALUE * chunk.values
                 if chunk.dictionary and column.is_text:
-                    repeated.setdefault(leaf, []).append((group, chunk.values * chunk.dictionary))
-    stored = min(stored, length)  # chunks may lie upon one another
-    allowed = FLOOR + RATIO * stored
-    if needed <= allowed:
-        worst = sum(size for chunks in repeated.values() for _, size in chunks)
-        needed += worst if needed + worst <= allowed else _repeated_text(given or path, footer, repeated, allowed - needed)
+                    repeated.setdefault(leaf, []).append((group, column, chunk))
+        stored = min(stored, length)  # chunks may lie upon one another
+        allowed = FLOOR + RATIO * stored
+        if needed <= allowed:
+            worst = {leaf: sum(chunk.values * chunk.dictionary for _, _, chunk in chunks) for leaf, chunks in repeated.items()}
+            for leaf in sorted(worst, key=lambda leaf: -worst[leaf]):
+                if needed + sum(worst.values()) <= allowed:
+                    break
+                worst[leaf] = sum(_most_text(file, column, chunk) for _, column, chunk in repeated[leaf])
+            total = sum(worst.values())
+            needed += total if needed + total <= allowed else _repeated_text(given or path, footer, repeated, allowed - needed)
     if needed > allowed:
         raise IntegrityError(
             f"{path} would take over {allowed:,} bytes of memory, and what is read of it has {stored:,}: it is made to fill"
@@ -85,12 +94,37 @@ def _check(
         )
 
 
-def _repeated_text(source: Path | BinaryIO, footer: Footer, repeated: dict[str, list[tuple[int, int]]], allowed: int) -> int:
+def _most_text(file: BinaryIO, column: Column, chunk: _Chunk) -> int:
+    """The most bytes of text that a chunk's dictionary can expand to: fewer where its texts are of one length, as ids are."""
+    if column.kind != _BYTE_ARRAY:  # others have no lengths in their pages
+        return chunk.values * chunk.dictionary
+    longest = 0
+    for start, stored, expanded in chunk.pages:
+        file.seek(start)
+        data: Any = file.read(stored)
+        if column.codec in _CODECS:
+            try:
+                data = pa.decompress(data, decompressed_size=expanded, codec=_CODECS[column.codec])
+            except (pa.ArrowException, OSError, ValueError):
+                return chunk.values * chunk.dictionary
+        page = np.frombuffer(data, np.uint8)
+        entry = 4 + int.from_bytes(page[:4].tobytes(), "little")  # PLAIN: a length of 4 bytes, then the text
+        if column.codec not in (0, *_CODECS) or len(page) != expanded or not len(page) or len(page) % entry:
+            return chunk.values * chunk.dictionary
+        if (page.reshape(-1, entry)[:, :4] != page[:4]).any():
+            return chunk.values * chunk.dictionary
+        longest = max(longest, entry - 4)
+    return chunk.values * longest
+
+
+def _repeated_text(
+    source: Path | BinaryIO, footer: Footer, repeated: dict[str, list[tuple[int, Column, _Chunk]]], allowed: int
+) -> int:
     """Bytes of text that the dictionaries expand to; stops once they are more than allowed."""
     total = 0
     for leaf, chunks in repeated.items():
         file = pq.ParquetFile(source, metadata=footer.arrow, read_dictionary=[leaf], page_checksum_verification=True)
-        for group, _ in chunks:
+        for group, _, _ in chunks:
             for batch in file.iter_batches(batch_size=8192, row_groups=[group], columns=[leaf]):
                 total += sum(_text_bytes(array) for array in batch.columns)
                 if total > allowed:
@@ -119,9 +153,9 @@ def _read_chunk(path: Path, file: BinaryIO, length: int, column: Column) -> _Chu
     chunk = _Chunk(stored=size)
     position, end = start, start + size
     while position < end:
-        header, used = _page_header(path, column, file, position, end)
+        header, used = page_header(path, column, file, position, end)
         expanded, compressed = header.get(2), header.get(3)
-        if not _is_count(expanded) or not _is_count(compressed):
+        if not is_count(expanded) or not is_count(compressed):
             raise _refused(path, column, "has a page without a size")
         position += used + compressed
         if position > end:
@@ -132,19 +166,21 @@ def _read_chunk(path: Path, file: BinaryIO, length: int, column: Column) -> _Chu
             page = header.get(5 if kind == 0 else 8)
             fields = page if isinstance(page, dict) else {}
             values, encoding = fields.get(1), fields.get(2 if kind == 0 else 4)
-            if not _is_count(values):
+            if not is_count(values):
                 raise _refused(path, column, "has a page without a number of values")
-            if not _is_count(encoding) or encoding not in _ENCODINGS:
+            if not is_count(encoding) or encoding not in _ENCODINGS:
                 raise _refused(path, column, f"has the encoding {encoding}; a release has {', '.join(_ENCODINGS.values())}")
             chunk.values += values
         elif kind == 2:
             chunk.dictionary += expanded
+            chunk.pages += ((position - compressed, compressed, expanded),)
     if column.num_values > chunk.values:
         raise _refused(path, column, f"is said to have {column.num_values:,} values and has {chunk.values:,}")
     return chunk
 
 
-def _is_count(value: Any) -> TypeGuard[int]:
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether a field of a header is a whole number of at least 0."""
     return type(value) is int and value >= 0
 
 
@@ -153,7 +189,8 @@ def _refused(path: Path, column: Column, reason: str) -> IntegrityError:
     return IntegrityError(f"{path}: column {name} {reason}: the file is damaged or made to harm. Get the release anew.")
 
 
-def _page_header(path: Path, column: Column, file: BinaryIO, position: int, end: int) -> tuple[dict[int, Any], int]:
+def page_header(path: Path, column: Column, file: BinaryIO, position: int, end: int) -> tuple[dict[int, Any], int]:
+    """The fields of the page header at a place of a column chunk, and its bytes. Raises `IntegrityError`."""
     for size in _HEADER_SIZES:
         file.seek(position)
         data = file.read(min(size, end - position))

@@ -19,8 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import integrity
+from .cell import OneVideo
+from .columns import all_differ, fixed_bytes
 from .errors import FilterError, InputError, IntegrityError, TombstonedError, one_of
-from .filters import checked_filters, checked_names, expression, has_any
+from .filters import Where, checked_filters, checked_names
 from .footer import Footer, read_footer
 from .manifest import read_manifest
 from .pages import check_group
@@ -107,11 +109,8 @@ class Release:
             min_raters=min_raters,
             min_agreement=min_agreement,
         )
-        read = {*wanted, "video_id"} | ({"categories"} if categories is not None else set())
-        parts = [self._read_metadata(name, read, expression(filters)) for name in self._splits(split)]
-        table = pa.concat_tables(parts)
-        if categories is not None:
-            table = table.filter(has_any(table["categories"], categories))
+        where = Where(filters)
+        table = pa.concat_tables([self._read_metadata(name, {*wanted, "video_id"}, where) for name in self._splits(split)])
         if not table.num_rows:
             raise self._empty({"split": split, **filters})
         return table.select(wanted)
@@ -130,18 +129,19 @@ class Release:
         return table
 
     def video_bytes(self, video_id: str) -> bytes:
-        """The MP4 file of a video, its sha256 checked. Reads one row group of one data file.
+        """The MP4 file of a video, its sha256 checked. Reads it alone, where it is stored as the builders do.
 
         Raises `FilterError` for an unknown id, `TombstonedError` for a withdrawn one, `ChecksumError` for wrong bytes.
         """
+        for path, group in self._asked(video_id):
+            data = self._alone.bytes(path, group, video_id)
+            if data is not None:
+                return data
         return self.group_videos(video_id, (video_id,))[video_id]
 
     def group_videos(self, video_id: str, wanted: Container[str]) -> dict[str, bytes]:
         """The MP4 files of the `wanted` videos that lie in one row group with this one, as in `video_bytes`; one read."""
-        if not isinstance(video_id, str) or not re.fullmatch("[0-9a-f]{16}", video_id):
-            raise FilterError(f"{video_id!r} is no video_id: that is 16 hex digits. `Release.metadata()` lists them.")
-        self.refuse_withdrawn(video_id)
-        for path, group in self._row_groups(video_id):
+        for path, group in self._asked(video_id):
             rows = self.read_group(path, group, ["video_id", "video", "sha256"])
             with reading(path):
                 ids = rows["video_id"].to_pylist()
@@ -150,6 +150,12 @@ class Release:
                 check_videos(rows, self.path)
                 return _files(rows)
         raise IntegrityError(f"Video {video_id} is listed, but no data file of {self.path} holds it. Get the release anew.")
+
+    def _asked(self, video_id: str) -> Iterator[tuple[Path, int]]:
+        if not isinstance(video_id, str) or not re.fullmatch("[0-9a-f]{16}", video_id):
+            raise FilterError(f"{video_id!r} is no video_id: that is 16 hex digits. `Release.metadata()` lists them.")
+        self.refuse_withdrawn(video_id)
+        return self._row_groups(video_id)
 
     def refuse_withdrawn(self, video_id: str) -> None:
         """Raise `TombstonedError` for a withdrawn video. Whoever hands out frames without its bytes asks here first."""
@@ -174,10 +180,13 @@ class Release:
 
     def footer(self, path: Path) -> Footer:
         """The footer of a data file; kept for the next call."""
-        if path not in self._footers:
-            with reading(path):
-                self._footers[path] = read_footer(self._source(path))
-        return self._footers[path]
+        with reading(path):
+            facts = path.stat()
+            state = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+            if self._footers.get(path, (None,))[0] != state:  # new, or another file than it was
+                self._checked = {known for known in self._checked if known[0] != path}
+                self._footers[path] = (state, read_footer(self._source(path)))
+        return self._footers[path][1]
 
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one row group of a data file, its size bounded and page checksums verified. Raises `IntegrityError`."""
@@ -225,16 +234,20 @@ class Release:
         gone = pa.array(list(self.tombstones), pa.string())
         return table.filter(pc.invert(pc.is_in(table["video_id"], value_set=gone)))
 
-    def _read(self, name: str, schema: pa.Schema, filters: pc.Expression | None = None) -> pa.Table:
-        table = read_columns(self._file(name), schema, filters)
+    def _read(self, name: str, schema: pa.Schema, where: Where | None = None) -> pa.Table:
+        path = self._file(name)
+        footer, read = self.footer(path), (path, None, *schema.names)
+        table = read_columns(path, schema, where, footer=footer, checked=read in self._checked)
+        self._checked.add(read)
         check_values("annotation" if name.startswith("data/annotations/") else "video", table, self.path / name)
-        if not name.startswith("data/annotations/") and pc.count_distinct(table["video_id"]).as_py() != table.num_rows:
+        if not name.startswith("data/annotations/") and not all_differ(table["video_id"], 16):
             raise IntegrityError(f"{name} of release {self.path} holds a video_id twice. Get the release anew.")
         return self.keep(table)
 
-    def _read_metadata(self, split: str, columns: set[str], expression: pc.Expression | None) -> pa.Table:
-        schema = pa.schema([field for field in arrow_schema("metadata") if field.name in columns])
-        table = self._read(f"data/metadata/{split}.parquet", schema, expression)
+    def _read_metadata(self, split: str, columns: set[str], where: Where | None) -> pa.Table:
+        looked_at = columns | set(where.columns if where is not None else ())
+        schema = pa.schema([field for field in arrow_schema("metadata") if field.name in looked_at])
+        table = self._read(f"data/metadata/{split}.parquet", schema, where)
         if "split" in columns:
             table = table.append_column("split", pa.array([split] * table.num_rows, pa.string()))
         return table
@@ -254,7 +267,8 @@ class Release:
         ids, which = [], []
         for split in SPLITS:
             table = self._read_metadata(split, {"video_id", "is_unsafe"}, None)
-            ids.append(np.asarray(table["video_id"].to_numpy(zero_copy_only=False), dtype="S16"))
+            found = fixed_bytes(table["video_id"].combine_chunks(), 16)
+            ids.append(np.empty(0, "S16") if found is None else found)  # none, or checked to be of 16
             which.append(len(pairs) + np.asarray(table["is_unsafe"].to_numpy(zero_copy_only=False), dtype=np.int8))
             pairs += [("not_unsafe", split), ("unsafe", split)]
         all_ids, all_which = np.concatenate(ids), np.concatenate(which)
@@ -275,12 +289,16 @@ class Release:
             yield from ((path, group) for group in groups)
 
     @cached_property
-    def _footers(self) -> dict[Path, Footer]:
+    def _footers(self) -> dict[Path, tuple[object, Footer]]:
         return {}
 
     @cached_property
     def _checked(self) -> set[tuple[object, ...]]:
         return set()
+
+    @cached_property
+    def _alone(self) -> OneVideo:
+        return OneVideo(self.footer, self.read_group, lambda path: self._source(path))
 
     def _source(self, path: Path) -> Any:
         return path  # a seam: a test puts a counting file here

@@ -22,14 +22,45 @@ class Thrift:
             raise TooShort
         fields: dict[int, Any] = {}
         number = 0
-        while True:
-            byte = self._byte()
-            if byte == 0:
-                return fields
-            number = number + (byte >> 4) if byte >> 4 else self._zigzag()
-            if number in fields:
-                raise TooShort  # readers differ on which one counts
-            fields[number] = self._value(byte & 15, depth)
+        data, at = self.data, self.at  # most fields are read here: a call costs more
+        try:
+            while True:
+                byte = data[at]
+                at += 1
+                if byte == 0:
+                    self.at = at
+                    return fields
+                kind = byte & 15
+                if byte >> 4:
+                    number += byte >> 4
+                else:
+                    self.at = at
+                    number, at = self._zigzag(), self.at
+                if number in fields:
+                    raise TooShort  # readers differ on which one counts
+                if 4 <= kind <= 6:
+                    value = data[at]
+                    at += 1
+                    if value >= 0x80:
+                        value, shift, byte = value & 0x7F, 0, 0x80
+                        while byte >= 0x80:
+                            if (shift := shift + 7) > 63:
+                                raise TooShort
+                            byte = data[at]
+                            at += 1
+                            value |= (byte & 0x7F) << shift
+                    fields[number] = value >> 1 ^ -(value & 1)
+                elif kind == 8 and data[at] < 0x80:
+                    end = at + 1 + data[at]
+                    if end > len(data):
+                        raise TooShort
+                    fields[number] = data[at + 1 : end]
+                    at = end
+                else:
+                    self.at = at
+                    fields[number], at = self._value(kind, depth), self.at
+        except IndexError:
+            raise TooShort from None
 
     def _value(self, kind: int, depth: int, *, in_list: bool = False) -> Any:
         if kind in (4, 5, 6):
@@ -53,7 +84,16 @@ class Thrift:
         count = byte >> 4 if byte >> 4 < 15 else self._varint()
         if count > len(self.data) - self.at or depth > 12:  # each takes a byte at least
             raise TooShort
-        return [self._value(byte & 15, depth + 1, in_list=True) for _ in range(count)]
+        kind = byte & 15
+        if kind == 12:
+            return [self.struct(depth + 2) for _ in range(count)]
+        if kind == 8 and count == 1 and self.data[self.at : self.at + 1] < b"\x80":
+            return [self._take(self._byte())]
+        if kind == 5 and self.data[self.at : self.at + count].isascii():  # as many numbers of a byte each
+            numbers = self.data[self.at : self.at + count]
+            self.at += count
+            return [value >> 1 ^ -(value & 1) for value in numbers]
+        return [self._value(kind, depth + 1, in_list=True) for _ in range(count)]
 
     def _byte(self) -> int:
         try:
@@ -72,14 +112,20 @@ class Thrift:
 
     def _varint(self) -> int:
         value = shift = 0
-        while True:
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-            if shift > 63:
-                raise TooShort
+        data, at = self.data, self.at
+        try:
+            while True:
+                byte = data[at]
+                at += 1
+                value |= (byte & 0x7F) << shift
+                if byte < 0x80:
+                    self.at = at
+                    return value
+                shift += 7
+                if shift > 63:
+                    raise TooShort
+        except IndexError:
+            raise TooShort from None
 
     def _zigzag(self) -> int:
         value = self._varint()

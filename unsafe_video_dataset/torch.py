@@ -253,9 +253,9 @@ class UnsafeVideoDataset(Dataset[Sample]):
         remember_copy(self.release.path, cache.path, kind="frames")
 
 
-def _height_width(size: Size) -> tuple[int, int]:
-    height, width = np.broadcast_to(np.asarray(size), 2).tolist()
-    return height, width
+def _height_width(size: Any) -> tuple[int, int]:
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
+    return int(height), int(width)
 
 
 def _batch_buffer(shape: tuple[int, ...]) -> torch.Tensor:
@@ -299,9 +299,9 @@ def _targets(table: Any, target: Target, name: str) -> torch.Tensor:
     if target == "binary":
         return torch.from_numpy(column.to_numpy(zero_copy_only=False).astype(np.float32))
     if target == "multilabel":
-        hot = np.zeros((table.num_rows, len(CATEGORIES)), np.float32)
-        hot[list_parents(column), column.flatten().to_numpy()] = 1
-        return torch.from_numpy(hot)
+        hot = np.zeros(table.num_rows * len(CATEGORIES), np.float32)
+        hot[list_parents(column) * len(CATEGORIES) + column.flatten().to_numpy()] = 1
+        return torch.from_numpy(hot.reshape(-1, len(CATEGORIES)))
     if column.null_count:
         raise FilterError(
             f"target={target!r} needs rater votes, and {column.null_count} of {len(column)} videos of release {name} have none."

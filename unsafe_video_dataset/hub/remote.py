@@ -137,8 +137,8 @@ class RemoteRelease(Release):
             return super().footer(path)
         if path not in self._footers:
             footer: Footer = self._twice(path, lambda: self._read_footer(path))
-            self._footers[path] = footer
-        return self._footers[path]
+            self._footers[path] = (None, footer)
+        return self._footers[path][1]
 
     def read_group(self, path: Path, group: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one row group. Videos come over ranges, each proved by its sha256 in the verified metadata; all else is
