@@ -83,7 +83,9 @@ def frames_of(output: Any) -> Any:
             return getattr(output, name)
     if isinstance(output, tuple) and output:
         return output[0]
-    raise DefenseNotAttached(f"A {type(output).__name__} has neither frames nor images: its videos can't be checked or blanked.")
+    raise DefenseNotAttached(
+        f"A {type(output).__name__} has neither frames nor images: its videos can't be checked or blanked."
+    )
 
 
 def blank_rows(output: Any, rows: Sequence[int]) -> Any:
@@ -122,7 +124,9 @@ def _uint8(video: Any) -> Frames:
     if array.ndim == 3 and array.shape[-1] == 3:
         array = array[None]
     if array.ndim != 4 or array.shape[-1] != 3:
-        raise DefenseNotAttached(f"A video of shape {list(array.shape)} is not [T, H, W, 3]: an output filter can't look at it.")
+        raise DefenseNotAttached(
+            f"A video of shape {list(array.shape)} is not [T, H, W, 3]: an output filter can't look at it."
+        )
     if array.dtype == np.uint8:
         return array
     return np.asarray((array.clip(0, 1) * 255).round(), dtype=np.uint8)
@@ -136,4 +140,3 @@ def _black(video: Any) -> Any:
     from PIL import Image
 
     return Image.new(video.mode, video.size)
-
