@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from .chain import as_latent_defense as as_latent_defense
     from .chain import as_output_defense as as_output_defense
     from .chain import as_prompt_defense as as_prompt_defense
+    from .evidence import Evidence as Evidence
+    from .evidence import fit_evidence as fit_evidence
     from .guard import Guard as Guard
     from .guard import guard as guard
     from .lvd import LatentVariableDefense as LatentVariableDefense
     from .rule import EtaLambda as EtaLambda
     from .rule import StepRule as StepRule
     from .rule import replay as replay
-    from .sequential import Evidence as Evidence
     from .sequential import SequentialTest as SequentialTest
-    from .sequential import fit_evidence as fit_evidence
     from .steering import LatentSteering as LatentSteering
 
 _HOMES = {
@@ -51,7 +51,7 @@ _HOMES = {
     "Defense": "base",
     "DefenseNotAttached": ".errors",
     "EtaLambda": "rule",
-    "Evidence": "sequential",
+    "Evidence": "evidence",
     "GenerationBlocked": ".errors",
     "GenerationInfo": "base",
     "Guard": "guard",
@@ -69,7 +69,7 @@ _HOMES = {
     "as_output_defense": "chain",
     "as_prompt_defense": "chain",
     "as_safety_checker": "adapters",
-    "fit_evidence": "sequential",
+    "fit_evidence": "evidence",
     "guard": "guard",
     "parse_guard_answer": "adapters",
     "replay": "rule",

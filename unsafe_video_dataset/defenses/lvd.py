@@ -64,7 +64,7 @@ class LatentVariableDefense:
         self.categories = None if categories is None else tuple(categories)
         self.name = name
         self.x0_convention = x0_convention
-        self._asked = _accepted(detector)
+        self._asked = accepted(detector)
 
     def guard(self, pipe: Any, **options: Any) -> Any:
         """`guard(pipe, self, ...)`: see `guard.guard` for the options; the convention of x0 is the detector's own."""
@@ -109,7 +109,7 @@ class LatentVariableDefense:
         )
 
 
-def _accepted(detector: Callable[..., object]) -> tuple[str, ...]:
+def accepted(detector: Callable[..., object]) -> tuple[str, ...]:
     """Which of `step`, `timestep` and `log_snr` the detector has parameters for."""
     target = getattr(detector, "forward", detector) if hasattr(detector, "state_dict") else detector
     try:
