@@ -45,8 +45,8 @@ def test_every_percentage_is_exact() -> None:
 
 
 def test_a_float_that_is_no_simple_fraction_is_taken_as_written() -> None:
-    for value in (0.1234567, np.float64(0.1234567)):
-        assert exact_lambda(value) == Fraction(1234567, 10**7)
+    for value in (0.70710678, np.float64(0.70710678)):
+        assert exact_lambda(value) == Fraction(70710678, 10**8)
 
 
 @pytest.mark.parametrize("lam", [0, -0.1, 1.01, 2, math.nan, math.inf, "x", "1/0", None, [0.5]])
