@@ -78,7 +78,7 @@ def animate_diff() -> Any:
 
 
 def planted(
-    folder: Path, samples: int = 96, *, groups: int = 24, steps: int = 4, channels: int = 4, size: int = 8, seed: int = 0
+    folder: Path, samples: int = 96, *, groups: int = 24, steps: int = 4, channels: int = 4, size: int = 8, seed: int = 0, strength: float = 1.0
 ) -> Traces:
     """Traces of noise in which `bright` samples have a patch in channel 0 and `wide` ones a stripe in channel 1.
 
@@ -109,11 +109,11 @@ def planted(
         x0 = torch.randn(steps, *settings["shape"], generator=draw) * 0.5
         facts: list[list[float]] = []
         for step in range(steps):
-            strength = 0.5 + 1.5 * (step + 1) / steps
+            added = strength * (0.5 + 1.5 * (step + 1) / steps)
             if "bright" in found:
-                x0[step, 0, :, place : place + 3, place : place + 3] += strength
+                x0[step, 0, :, place : place + 3, place : place + 3] += added
             if "wide" in found:
-                x0[step, 1, :, place, :] += strength
+                x0[step, 1, :, place, :] += added
             log_snr = -4.0 + 6.0 * step / steps
             facts.append([step + 1, 999.0 - 200 * step, log_snr, math.exp(-log_snr / 2)])
         sample = f"{number:016x}"

@@ -20,6 +20,7 @@ from ..rule import Lambda, StepRule
 from ..traces import Traces, mismatch
 from .card import Card
 from .latent import LatentConfig, LatentNet
+from .llr import StepLLR
 
 WEIGHTS, CARD = "detector.safetensors", "detector.json"
 Decode = Callable[[Tensor], Tensor]
@@ -61,11 +62,16 @@ class Detector:
         return made.float().cpu()
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """sigmoid(logits / temperature), float32 [B, categories]."""
+        """sigmoid(logits / temperature), float64 [..., categories]."""
         found = self.card.calibration
-        if found is None:
-            return logits.sigmoid()
-        return (logits / torch.tensor([found.temperature[name] for name in self.categories])).sigmoid()
+        scale = [1.0 if found is None else found.temperature[name] for name in self.categories]
+        return (logits.double() / torch.tensor(scale, dtype=torch.float64)).sigmoid()
+
+    def llr(self) -> StepLLR:
+        """What a sequential test adds up. Raises `InputError` without a calibration."""
+        if self.card.calibration is None:
+            raise InputError("This detector isn't calibrated: `unsafe-video defend calibrate` does it.")
+        return StepLLR.from_card(self.card.calibration.llr)
 
     def __call__(self, x0: AnyTensor, *, step: int, log_snr: float) -> dict[str, float]:
         """Probability of each category for one x0 [C, T, H, W]: what `LatentVariableDefense` asks of a detector."""
