@@ -64,21 +64,41 @@ def animate_diff() -> Any:
             norm_num_groups=2,
         )
         text = CLIPTextConfig(
-            hidden_size=8, intermediate_size=8, num_attention_heads=2, num_hidden_layers=1, vocab_size=100, projection_dim=8,
-            bos_token_id=98, eos_token_id=99
+            hidden_size=8,
+            intermediate_size=8,
+            num_attention_heads=2,
+            num_hidden_layers=1,
+            vocab_size=100,
+            projection_dim=8,
+            bos_token_id=98,
+            eos_token_id=99,
         )
         adapter = MotionAdapter(
             block_out_channels=(8, 16), motion_layers_per_block=1, motion_norm_num_groups=2, motion_num_attention_heads=2
         )
         scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="linear", clip_sample=False)
-        parts = {"unet": unet, "vae": vae, "text_encoder": CLIPTextModel(text), "motion_adapter": adapter, "scheduler": scheduler}
+        parts = {
+            "unet": unet,
+            "vae": vae,
+            "text_encoder": CLIPTextModel(text),
+            "motion_adapter": adapter,
+            "scheduler": scheduler,
+        }
         pipe = AnimateDiffPipeline(tokenizer=None, **parts)
         pipe.tokenizer = Tokens()
     return pipe
 
 
 def planted(
-    folder: Path, samples: int = 96, *, groups: int = 24, steps: int = 4, channels: int = 4, size: int = 8, seed: int = 0, strength: float = 1.0
+    folder: Path,
+    samples: int = 96,
+    *,
+    groups: int = 24,
+    steps: int = 4,
+    channels: int = 4,
+    size: int = 8,
+    seed: int = 0,
+    strength: float = 1.0,
 ) -> Traces:
     """Traces of noise in which `bright` samples have a patch in channel 0 and `wide` ones a stripe in channel 1.
 

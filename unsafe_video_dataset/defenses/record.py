@@ -43,9 +43,7 @@ class _Seen:
         self.infos[info.sample], self.kept[info.sample] = info, {}
         return info.sample
 
-    def observe(
-        self, state: int, *, step: int, timestep: float, x0: Tensor, log_snr: float
-    ) -> tuple[int, Verdict | None]:
+    def observe(self, state: int, *, step: int, timestep: float, x0: Tensor, log_snr: float) -> tuple[int, Verdict | None]:
         """Keep x0, and block where no later step is wanted."""
         if step in self.wanted:
             self.kept[state][step] = (timestep, log_snr, x0.detach().to("cpu", copy=True))
@@ -79,10 +77,10 @@ def record(
     """Generate each prompt with each seed and keep x0 of the chosen steps in the folder `out`; returns the opened traces.
 
     `prompts`: see `as_requests`. `steps`: numbers from 1, or how many of the first ones, or None for all. `labels`: a callable
-    of the final frames (uint8 [T, H, W, 3]; see `categories_of` for what it may return) or a table joined by id. `call`:
+    of the final frames (uint8 [T, H, W, 3]; see `categories_of` for what it gives) or a table joined by id. `call`:
     further arguments of the pipeline (plain JSON values). `encode`: makes MP4 bytes of the frames; they are kept as
     `videos/<video_id>.mp4`, the id being the first 16 hex digits of their sha256. `finish=False` stops each generation after
-    the last chosen step, where labels come from elsewhere. `model` names the weights, so that recordings of others aren't mixed.
+    the last chosen step, where labels come from elsewhere. `model` names the weights, so that others' aren't mixed in.
 
     The sizes go to `say` (print, where progress is shown) before anything is generated, from one step of one generation.
     A recording that was stopped goes on: what is done isn't generated again. A sample's noise comes from its seed alone.
@@ -128,14 +126,14 @@ def record(
 
 
 def chosen_steps(steps: Sequence[int] | int | None, num_steps: int) -> tuple[int, ...]:
-    """Step numbers, sorted, from a list, a count of first steps, or None for all. Raises `InputError` outside 1 to `num_steps`."""
+    """Step numbers, sorted, from a list, a count of first ones, or None for all; `InputError` outside 1 to `num_steps`."""
     if isinstance(steps, int):
         steps = range(1, steps + 1)
     chosen = tuple(sorted(set(range(1, num_steps + 1) if steps is None else steps)))
     if not chosen or chosen[0] < 1 or chosen[-1] > num_steps:
         raise InputError(
-            f"steps {list(chosen)[:3]}…{list(chosen)[-1:]}: the pipeline evaluates its denoiser {num_steps} times; choose from 1 "
-            f"to {num_steps}."
+            f"steps {list(chosen)[:3]}…{list(chosen)[-1:]}: the pipeline evaluates its denoiser {num_steps} times; choose from "
+            f"1 to {num_steps}."
         )
     return chosen
 
@@ -207,8 +205,8 @@ def _record_batch(
     videos = videos_of(output) if labeller or encode else [None] * len(batch)
     if len(seen.kept) != len(batch) or len(videos) != len(batch):
         raise DefenseNotAttached(
-            f"{len(seen.kept)} samples and {len(videos)} videos came out of {len(batch)} prompts: record with batch_size=1, and "
-            "without num_videos_per_prompt."
+            f"{len(seen.kept)} samples and {len(videos)} videos came out of {len(batch)} prompts: use batch_size=1 and "
+            "no num_videos_per_prompt."
         )
     dtype = {"fp16": torch.float16, "fp32": torch.float32}[store.settings["precision"]]
     for number, (sample_id, request) in enumerate(batch.items()):
@@ -229,7 +227,9 @@ def _record_batch(
             "prompt_kind": request.prompt_kind,
             "split": request.split,
             "seed": request.seed,
-            **{name: getattr(info, name) for name in ("pipeline", "scheduler", "prediction_type", "x0_convention", "num_steps")},
+            **{
+                name: getattr(info, name) for name in ("pipeline", "scheduler", "prediction_type", "x0_convention", "num_steps")
+            },
             "categories": None,
             "steps": [[step, kept[step][0], kept[step][1], math.exp(-kept[step][1] / 2)] for step in steps],
         }

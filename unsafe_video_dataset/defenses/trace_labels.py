@@ -7,8 +7,9 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,7 +21,7 @@ UNSAFE = "unsafe"
 """The category of a label that names none."""
 
 Labels = Mapping[str, Sequence[str]]
-AnyLabels = pa.Table | Labels | str | os.PathLike[str]
+AnyLabels: TypeAlias = "pa.Table | Labels | str | os.PathLike[str]"
 
 
 def categories_of(answer: object) -> list[str]:
@@ -33,15 +34,15 @@ def categories_of(answer: object) -> list[str]:
     if isinstance(answer, bool):
         return [UNSAFE] if answer else []
     if isinstance(answer, Mapping):
-        if all(isinstance(value, bool) or getattr(value, "dtype", None) == bool for value in answer.values()):
+        if all(isinstance(value, (bool, np.bool_)) for value in answer.values()):
             return sorted(str(name) for name, value in answer.items() if value)
     elif isinstance(answer, Iterable) and not isinstance(answer, (str, bytes)):
         names = list(answer)
         if all(isinstance(name, str) for name in names):
             return sorted(set(names))
     raise InputError(
-        f"A labeller gave {type(answer).__name__}. Return the names of the unsafe categories (none for a safe video), a mapping "
-        "of name to bool, or a bool."
+        f"A labeller gave {type(answer).__name__}. Return the names of the unsafe categories (none for a safe video), a "
+        "mapping of name to bool, or a bool."
     )
 
 

@@ -53,9 +53,7 @@ class Request:
         return hashlib.sha256(self.prompt.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def as_requests(
-    prompts: Iterable[str | Request | Mapping[str, Any]], *, seeds: Sequence[int] = (0,)
-) -> list[Request]:
+def as_requests(prompts: Iterable[str | Request | Mapping[str, Any]], *, seeds: Sequence[int] = (0,)) -> list[Request]:
     """Requests from prompts: a plain prompt, or a mapping without seeds, is taken with each of `seeds`.
 
     A mapping has `prompt`, and may have `seed` or `seeds`, `group_id`, `prompt_kind` (or `kind`), `split` and
@@ -76,8 +74,8 @@ def as_requests(
     keys = [(request.prompt, request.seed) for request in made]
     if len(set(keys)) != len(keys):
         raise InputError(
-            f"{len(keys) - len(set(keys))} of {len(keys)} requests repeat the prompt and seed of another: they would be the same "
-            "video. Give each prompt and seed once."
+            f"{len(keys) - len(set(keys))} of {len(keys)} requests repeat the prompt and seed of another: they would be the "
+            "same video. Give each prompt and seed once."
         )
     return made
 

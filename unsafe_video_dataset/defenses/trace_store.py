@@ -105,8 +105,8 @@ class SizePlan:
         needed = self.samples * self.sample_bytes + extra
         if needed > self.free_bytes:
             raise StorageError(
-                f"Recording needs {_size(needed)} and the disk has {_size(self.free_bytes)} free. Record fewer steps or samples, "
-                "use fp16, or another folder."
+                f"Recording needs {_size(needed)} and the disk has {_size(self.free_bytes)} free. Record fewer steps or "
+                "samples, use fp16, or another folder."
             )
 
     def to_dict(self) -> dict[str, object]:
@@ -142,7 +142,7 @@ class TraceStore:
         return sorted(self.folder.glob("x0-*.safetensors"))
 
     def add(self, facts: Mapping[str, Any], x0: Tensor) -> None:
-        """Keep one sample: `x0` [S, ...], S the number of steps; `facts` the index values of the sample and lists of its steps'."""
+        """Keep one sample: `x0` [S, ...] of S steps; `facts` the index values of the sample and lists of its steps'."""
         _write_tensor(self.parts / f"{facts['sample_id']}.safetensors", x0, [facts])
 
     def label(self, labels: Mapping[str, Sequence[str]]) -> None:
@@ -163,7 +163,9 @@ class TraceStore:
         for number, start in enumerate(range(0, len(parts), shard_samples), first):
             chunk = parts[start : start + shard_samples]
             facts = [fact for path in chunk for fact in shard_facts(path)]
-            _write_tensor(self.folder / f"x0-{number:05d}.safetensors", torch.cat([_read_tensor(path) for path in chunk]), facts)
+            _write_tensor(
+                self.folder / f"x0-{number:05d}.safetensors", torch.cat([_read_tensor(path) for path in chunk]), facts
+            )
             for path in chunk:
                 path.unlink()
         self.parts.rmdir()
@@ -232,7 +234,9 @@ def _write_tensor(path: Path, x0: Tensor, facts: Sequence[Mapping[str, Any]]) ->
 
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file({"x0": x0.contiguous()}, partial, metadata={"facts": json.dumps(list(facts), allow_nan=False, sort_keys=True)})
+        save_file(
+            {"x0": x0.contiguous()}, partial, metadata={"facts": json.dumps(list(facts), allow_nan=False, sort_keys=True)}
+        )
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -36,6 +36,7 @@ _SCHEMA = pa.schema(
         ("vote", pa.bool_()),
     ]
 )
+LAMBDAS = ("0.2", "0.4", "0.6", "0.8", "1")
 _KEY = b"unsafe_video_votes"
 
 
@@ -68,14 +69,16 @@ class StepVotes:
         """float64 [N, S]: the highest of a step's scores, what a `StepRule` is given."""
         return np.asarray(self.scores.max(axis=2))
 
-    def table(self, *, etas: Sequence[int] | None = None, lams: Sequence[Lambda] = ("0.2", "0.4", "0.6", "0.8", "1")) -> list[Cell]:
+    def table(self, *, etas: Sequence[int] | None = None, lams: Sequence[Lambda] = LAMBDAS) -> list[Cell]:
         """The eta x lambda table (`rule.replay`); by default of all etas. `eta` counts recorded steps.
 
         Raises `InputError` for an eta above their number.
         """
         etas = list(range(1, len(self.steps) + 1)) if etas is None else list(etas)
         if max(etas, default=0) > len(self.steps):
-            raise InputError(f"eta={max(etas)}, but {len(self.steps)} steps were recorded. Choose a smaller eta or record more.")
+            raise InputError(
+                f"eta={max(etas)}, but {len(self.steps)} steps were recorded. Choose a smaller eta or record more."
+            )
         return rule.replay(self.votes, self.unsafe, etas=etas, lams=lams)
 
     def by_step(self) -> list[dict[str, Any]]:
@@ -167,7 +170,9 @@ class StepVotes:
                 facts=known["facts"],
             )
         except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
-            raise IntegrityError(f"{path} is no file of step votes or is damaged ({type(error).__name__}). Replay anew.") from None
+            raise IntegrityError(
+                f"{path} is no file of step votes or is damaged ({type(error).__name__}). Replay anew."
+            ) from None
 
 
 def replay(
@@ -197,7 +202,7 @@ def replay(
         labels=chosen.targets(detector.categories),
         log_snr=chosen.log_snr,
         scores=scores,
-        votes=(scores >= limits).any(axis=2),
+        votes=np.asarray((scores >= limits).any(axis=2)),
         facts={
             "traces_sha256": chosen.sha256,
             "labels_sha256": chosen.labels_sha256(),

@@ -110,7 +110,9 @@ class Traces:
         rows = self.samples["categories"].to_pylist()
         missing = sum(row is None for row in rows)
         if missing:
-            raise InputError(f"{missing} of {len(rows)} samples have no label. Join a label table, or take `labelled()` samples.")
+            raise InputError(
+                f"{missing} of {len(rows)} samples have no label. Join a label table, or take `labelled()` samples."
+            )
         other = sorted({name for row in rows for name in row} - set(categories))
         if other:
             raise InputError(f"Labels name {', '.join(other)}, which are not among {', '.join(categories)}.")
@@ -126,12 +128,18 @@ class Traces:
         """Only these samples. Raises `InputError` where one isn't here, or none is left."""
         unknown = set(sample_ids) - set(self.sample_ids)
         if unknown or not sample_ids:
-            raise InputError(f"{len(unknown)} of {len(sample_ids)} asked samples are not in {self.folder}; at least one is needed.")
+            raise InputError(
+                f"{len(unknown)} of {len(sample_ids)} asked samples are not in {self.folder}; at least one is needed."
+            )
         return replace(self, index=self.index.filter(pc.is_in(self.index["sample_id"], pa.array(sorted(set(sample_ids))))))
 
     def labelled(self) -> Traces:
         """Only the samples that have a label. Raises `InputError` where none has."""
-        ids = [row["sample_id"] for row in self.samples.select(["sample_id", "categories"]).to_pylist() if row["categories"] is not None]
+        ids = [
+            row["sample_id"]
+            for row in self.samples.select(["sample_id", "categories"]).to_pylist()
+            if row["categories"] is not None
+        ]
         if not ids:
             raise InputError(f"No sample of {self.folder} has a label. Give a label table, or record with a labeller.")
         return self.select(ids)
@@ -205,17 +213,25 @@ def mismatch(trained: Mapping[str, Any], given: Mapping[str, Any], *, any_schedu
     to check. Another convention of reading x0, or another number of channels, is never let pass.
     """
     free = {"scheduler", "prediction_type"} if any_scheduler else set()
+    if not trained:  # a wrapped callable that doesn't say
+        return
     other = [name for name in (*KIND, "channels") if name not in free and trained.get(name) != given.get(name)]
     if other:
         told = "; ".join(f"{name} {trained.get(name)!r}, here {given.get(name)!r}" for name in other)
         hint = " any_scheduler=True lets another scheduler pass." if set(other) <= {"scheduler", "prediction_type"} else ""
-        raise DetectorMismatch(f"The detector was trained on x0 of another kind than {where}: {told}. Train one for this.{hint}")
+        raise DetectorMismatch(
+            f"The detector was trained on x0 of another kind than {where}: {told}. Train one for this.{hint}"
+        )
 
 
 def _manifest(folder: Path) -> bytes:
     file = folder / "manifest.json"
     if not file.is_file():
-        why = "its recording was not finished: run the same again to go on" if (folder / "settings.json").exists() else "no traces"
+        why = (
+            "its recording was not finished: run the same again to go on"
+            if (folder / "settings.json").exists()
+            else "no traces"
+        )
         raise InputError(f"{folder} has no manifest.json: {why}.")
     data = file.read_bytes()
     try:
@@ -235,5 +251,3 @@ AnyTraces = Traces | str | Path
 def open_traces(traces: AnyTraces) -> Traces:
     """The traces themselves, or those of a folder."""
     return traces if isinstance(traces, Traces) else Traces.open(traces)
-
-

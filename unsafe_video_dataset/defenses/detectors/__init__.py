@@ -9,3 +9,4 @@ from .detector import Detector as Detector
 from .latent import LatentConfig as LatentConfig
 from .latent import LatentNet as LatentNet
 from .llr import StepLLR as StepLLR
+from .wrapped import wrap as wrap

@@ -78,7 +78,9 @@ def part(detector: Detector, traces: AnyTraces, split: Split) -> Traces:
         return labelled
     settings = detector.card.training.get("settings")
     if settings is None:
-        raise InputError("This detector wasn't trained here, so its splits aren't known: use split='all' on samples of your choice.")
+        raise InputError(
+            "This detector wasn't trained here, so its splits aren't known: use split='all' on samples of your choice."
+        )
     found = getattr(folds(labelled, seed=settings["seed"], fractions=settings["fractions"]), split)
     if not found:
         raise InputError(f"The {split} split is empty. Record more prompts, or use other fractions.")
@@ -114,7 +116,7 @@ def fit_thresholds(scores: Floats, unsafe: NDArray[np.bool_], *, target_fpr: flo
     best, found = -1.0, _above(scores, safe[0])
     for passing in _counts(len(safe)):
         limits = _above(scores, safe[passing])
-        votes = (scores >= limits).any(axis=1)
+        votes = np.asarray((scores >= limits).any(axis=1))
         fpr, tpr = float(votes[~unsafe].mean()), float(votes[unsafe].mean())
         if target_fpr is None:
             if tpr - fpr > best:

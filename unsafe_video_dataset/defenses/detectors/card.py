@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from ...errors import InputError, IntegrityError, one_of
 
 FORMAT = 1
-Architecture = Literal["latent", "videomae"]
+Architecture = Literal["latent", "videomae", "callable"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ class Card:
                 value[name] = tuple(value[name])
             return cls(**value)
         except OSError:
-            raise InputError(f"{path.parent} is no detector: it has no {path.name}. `unsafe-video defend train` makes one.") from None
+            raise InputError(
+                f"{path.parent} is no detector: it has no {path.name}. `unsafe-video defend train` makes one."
+            ) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"{path} is no detector card of this version ({type(error).__name__}). Train anew.") from None
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ..._console import write_text
 from ...errors import ChecksumError, InputError, IntegrityError
 from ...integrity import sha256_file
-from ..base import GenerationInfo, Tensor as AnyTensor
+from ..base import GenerationInfo
+from ..base import Tensor as AnyTensor
 from ..lvd import LatentVariableDefense, Votes
 from ..rule import Lambda, StepRule
 from ..traces import Traces, mismatch
@@ -49,13 +50,14 @@ class Detector:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.net.parameters()).device
+        """Where the weights are; the CPU where there are none."""
+        weight = next(self.net.parameters(), None)
+        return torch.device("cpu") if weight is None else weight.device
 
     @torch.no_grad()
     def logits(self, x0: Tensor, *, log_snr: Tensor | Sequence[float], step: Tensor | Sequence[int]) -> Tensor:
         """Raw logits float32 [B, categories], on the CPU, of x0 float [B, C, T, H, W]; `log_snr` and `step` are [B]."""
-        where = self.device
+        where = x0.device if self.card.architecture == "callable" else self.device
         levels = torch.as_tensor(log_snr, dtype=torch.float32, device=where)
         steps = torch.as_tensor(step, dtype=torch.int64, device=where)
         made: Tensor = self.net(x0.to(where), log_snr=levels, step=steps)
@@ -103,8 +105,14 @@ class Detector:
         traces.check_kind(self.card.kind, any_scheduler=any_scheduler)
 
     def save(self, folder: str | Path) -> Detector:
-        """Write `detector.safetensors` and `detector.json`; returns the detector with the weights' sha256 in its card."""
+        """Write `detector.safetensors` and `detector.json`; returns the detector with the weights' sha256 in its card.
+
+        Raises `InputError` for a wrapped callable, which is code.
+        """
         from safetensors.torch import save_file
+
+        if self.card.architecture == "callable":
+            raise InputError("A wrapped callable can't be saved: keep its code, and card.to_json() for the calibration.")
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,6 +156,8 @@ def build(card: Card, *, decode: Decode | None = None) -> nn.Module:
     """The network that a card describes, with its first weights."""
     if card.architecture == "latent":
         return LatentNet(LatentConfig(**card.config))
+    if card.architecture == "callable":
+        raise InputError("A wrapped callable isn't stored: wrap it again.")
     from .videomae import PerStepVideoMAE
 
     if decode is None:
@@ -165,13 +175,17 @@ class _TrainedDefense(LatentVariableDefense):
             detector,
             threshold=detector.thresholds,
             categories=detector.categories,
-            x0_convention=detector.card.kind["x0_convention"],
+            x0_convention=detector.card.kind.get("x0_convention", "scheduler"),
             **options,
         )
 
     def start(self, info: GenerationInfo) -> Votes:
         """See `LatentDefense.start`."""
-        given = {"x0_convention": info.x0_convention, "scheduler": info.scheduler, "prediction_type": info.prediction_type}
+        given: dict[str, Any] = {
+            "x0_convention": info.x0_convention,
+            "scheduler": info.scheduler,
+            "prediction_type": info.prediction_type,
+        }
         given["channels"] = info.shape[0]
         mismatch(self.kind, given, any_scheduler=self.any_scheduler, where=info.pipeline)
         return super().start(info)

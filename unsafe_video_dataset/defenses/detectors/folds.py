@@ -30,7 +30,9 @@ def folds(traces: Traces, *, seed: int = 0, fractions: Sequence[float] = (0.6, 0
     or no unsafe sample, or the fractions are none.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or not fractions[0] > 0 < fractions[1]:
-        raise InputError(f"fractions={list(fractions)} must be three shares that sum to 1, those of train and validation above 0.")
+        raise InputError(
+            f"fractions={list(fractions)} must be three shares that sum to 1, those of train and validation above 0."
+        )
     ids, groups = traces.sample_ids, traces.group_ids
     unsafe = dict(zip(ids, traces.unsafe().tolist(), strict=True))
     given = traces.samples["split"].to_pylist()
@@ -43,10 +45,14 @@ def folds(traces: Traces, *, seed: int = 0, fractions: Sequence[float] = (0.6, 0
             if where.setdefault(group, split) != split:
                 raise InputError(f"Group {group} stands in two splits: the same prompt would be trained and tested on.")
     elif any(given):
-        raise InputError(f"{sum(not split for split in given)} of {len(given)} samples have no split: give all of them one, or none.")
+        raise InputError(
+            f"{sum(not split for split in given)} of {len(given)} samples have no split: give all of them one, or none."
+        )
     else:
         where = _drawn(by_group, unsafe, seed, fractions)
-    made = {split: tuple(sorted(s for g, members in by_group.items() if where[g] == split for s in members)) for split in SPLITS}
+    made = {
+        split: tuple(sorted(s for g, members in by_group.items() if where[g] == split for s in members)) for split in SPLITS
+    }
     for split in ("train", "validation"):
         kinds = {unsafe[sample] for sample in made[split]}
         if len(kinds) < 2:

@@ -64,7 +64,9 @@ class LatentNet(nn.Module):
         self.register_buffer("std", torch.ones(config.channels))
         self.embed = nn.Sequential(nn.Linear(2 * _FREQUENCIES + 1, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width))
         self.stem = nn.Conv3d(config.channels, width, (1, 3, 3), padding=(0, 1, 1))
-        self.blocks = nn.ModuleList([_Block(width, 2 if i < config.halvings else 1, 2 * width) for i in range(config.halvings + 2)])
+        self.blocks = nn.ModuleList(
+            [_Block(width, 2 if i < config.halvings else 1, 2 * width) for i in range(config.halvings + 2)]
+        )
         self.head = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, config.categories))
 
     def set_scale(self, mean: Tensor, std: Tensor) -> None:

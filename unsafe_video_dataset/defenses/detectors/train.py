@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +54,9 @@ class Settings:
             "negatives": (0, 1e6),
             "seed": (0, 2**31 - 1),
         }
-        bad = [f"{name} from {low:g} to {high:g}" for name, (low, high) in limits.items() if not low <= getattr(self, name) <= high]
+        bad = [
+            f"{name} from {low:g} to {high:g}" for name, (low, high) in limits.items() if not low <= getattr(self, name) <= high
+        ]
         if bad:
             raise InputError(f"Settings out of range; give {'; '.join(bad)}.")
 
@@ -159,13 +160,14 @@ class _Data:
 
     def scale(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each channel over all pairs, float32 [C]."""
-        total, squares, count = 0.0, 0.0, 0
+        total = squares = torch.zeros(self.traces.shape[0], dtype=torch.float64)
+        count = 0
         for start in range(0, len(self.pairs), 64):
             x0 = self.batch(np.arange(start, min(start + 64, len(self.pairs))), torch.device("cpu"))[0]
             flat = x0.transpose(0, 1).flatten(1).double()
             total, squares, count = total + flat.sum(1), squares + flat.square().sum(1), count + flat.shape[1]
-        mean = torch.as_tensor(total / count)
-        return mean.float(), (torch.as_tensor(squares / count) - mean.square()).clamp(min=0).sqrt().float()
+        mean = total / count
+        return mean.float(), (squares / count - mean.square()).clamp(min=0).sqrt().float()
 
 
 def _epoch(
@@ -184,7 +186,7 @@ def _epoch(
         x0, log_snr, step, target = data.batch(at, device)
         loss = nn.functional.binary_cross_entropy_with_logits(net(x0, log_snr=log_snr, step=step), target)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         total += float(loss.detach()) * len(at)
