@@ -219,9 +219,14 @@ def one_of(value: str, choices: Sequence[str], what: str) -> str:
     return value
 
 
+_EXTRAS = {"torch": "train", "PIL": "video", "av": "video", "decord": "video", "matplotlib": "plots"} | dict.fromkeys(
+    ["diffusers", "transformers", "safetensors", "sklearn"], "defenses"
+)
+
+
 def missing_extra(error: ModuleNotFoundError, what: str) -> ImportError:
     """`MissingDependency` that names the extra to install, or `error` itself where the module belongs to none."""
-    extra = {"torch": "train", "PIL": "video", "av": "video", "decord": "video", "matplotlib": "plots"}.get(error.name or "")
+    extra = _EXTRAS.get(error.name or "")
     if extra is None:
         return error
     return MissingDependency(f"{what} needs {error.name}: pip install 'unsafe-video-dataset[{extra}]'")

@@ -82,7 +82,10 @@ class GenerationInfo:
 class PromptDefense(Protocol):
     """Judges a prompt before anything is generated."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name that the defence goes by in verdicts."""
+        ...
 
     def check_prompt(self, prompt: str) -> Verdict:
         """The verdict on one prompt, `stage="prompt"`. Must not keep or log the prompt."""
@@ -98,15 +101,16 @@ class LatentDefense(Protocol):
     None to leave the step alone, bit for bit. It is called after `observe`, with its state, on samples not blocked.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name that the defence goes by in verdicts."""
+        ...
 
     def start(self, info: GenerationInfo) -> State:
         """The state of a new sample."""
         ...
 
-    def observe(
-        self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float
-    ) -> tuple[State, Verdict | None]:
+    def observe(self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float) -> tuple[State, Verdict | None]:
         """The next state, and a verdict as soon as one is certain; it isn't called again on the sample after that.
 
         `x0`: float32, one sample, laid out as `GenerationInfo.layout` says, in the pipeline's latent scale, after guidance, on
@@ -124,7 +128,10 @@ class LatentDefense(Protocol):
 class OutputDefense(Protocol):
     """Judges a finished video."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name that the defence goes by in verdicts."""
+        ...
 
     def check_video(self, frames: Frames) -> Verdict:
         """The verdict on one video, uint8 [T, H, W, 3] RGB, `stage="output"`."""
@@ -165,7 +172,9 @@ def judge(
     limits = threshold if isinstance(threshold, Mapping) else dict.fromkeys(scores, threshold)
     missing = sorted(set(scores) - set(limits))
     if missing:
-        raise InputError(f"No threshold for {', '.join(missing) or 'a single score'}: give one number or one for each category.")
+        raise InputError(
+            f"No threshold for {', '.join(missing) or 'a single score'}: give one number or one for each category."
+        )
     found = sorted((name for name in scores if scores[name] >= limits[name]), key=lambda name: (-scores[name], name))
     return bool(found), max(scores.values()), tuple(name for name in found if name)
 

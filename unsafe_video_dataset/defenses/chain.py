@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import InputError
@@ -32,14 +33,15 @@ class Chain:
     def __init__(self, *defenses: Defense | Chain, name: str | None = None) -> None:
         members: list[Defense] = []
         for defense in defenses:
-            members += defense.members if isinstance(defense, Chain) else [defense]
+            members.extend(defense.members if isinstance(defense, Chain) else [defense])
         strange = [type(member).__name__ for member in members if not _stages(member)]
         if strange or not members:
             raise InputError(
                 f"{', '.join(strange) or 'An empty chain'} is no defence: give it check_prompt, start/observe/finish or "
-                "check_video, or wrap a plain callable with as_prompt_defense, as_latent_defense or as_output_defense."
+                "check_video, and a `name`; or wrap a plain callable with as_prompt_defense, as_latent_defense or "
+                "as_output_defense."
             )
-        self.members = tuple(members)
+        self.members: tuple[Defense, ...] = tuple(members)
         self.prompt = tuple(member for member in members if isinstance(member, PromptDefense))
         self.latent = tuple(member for member in members if isinstance(member, LatentDefense))
         self.output = tuple(member for member in members if isinstance(member, OutputDefense))
@@ -47,26 +49,28 @@ class Chain:
 
     def check_prompt(self, prompt: str) -> Verdict:
         """The first block, else allow."""
-        return _first_block((member.check_prompt(prompt) for member in self.prompt), Verdict("allow", stage="prompt"), self.name)
+        return _first_block(
+            (_give(member.check_prompt(prompt), member) for member in self.prompt), Verdict("allow", stage="prompt"), self.name
+        )
 
     def check_video(self, frames: Frames) -> Verdict:
         """The first block, else allow."""
-        return _first_block((member.check_video(frames) for member in self.output), Verdict("allow", stage="output"), self.name)
+        return _first_block(
+            (_give(member.check_video(frames), member) for member in self.output), Verdict("allow", stage="output"), self.name
+        )
 
     def start(self, info: GenerationInfo) -> tuple[State, ...]:
         """One state a latent member, and what it has decided so far."""
         return tuple((member.start(info), None) for member in self.latent)
 
-    def observe(
-        self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float
-    ) -> tuple[State, Verdict | None]:
+    def observe(self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float) -> tuple[State, Verdict | None]:
         """See `LatentDefense.observe`: members that have decided are not asked again."""
         after: list[tuple[State, Verdict | None]] = list(state)
         for i, member in enumerate(self.latent):
             inner, decided = after[i]
             if decided is None:
                 inner, decided = member.observe(inner, step=step, timestep=timestep, x0=x0, log_snr=log_snr)
-                after[i] = (inner, _named(decided, member))
+                after[i] = (inner, None if decided is None else _give(decided, member))
                 if decided is not None and decided.blocked:
                     return tuple(after), after[i][1]
         return tuple(after), _all_decided([decided for _, decided in after])
@@ -74,9 +78,9 @@ class Chain:
     def finish(self, state: State) -> Verdict:
         """The first block among the members' own `finish`, else allow."""
         verdicts = [
-            decided or _named(member.finish(inner), member) for member, (inner, decided) in zip(self.latent, state, strict=True)
+            decided or _give(member.finish(inner), member) for member, (inner, decided) in zip(self.latent, state, strict=True)
         ]
-        blocks = [verdict for verdict in verdicts if verdict is not None and verdict.blocked]
+        blocks = [verdict for verdict in verdicts if verdict.blocked]
         return blocks[0] if blocks else _all_decided(verdicts) or Verdict("allow", decided_by=self.name)
 
     def modify(self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float) -> Tensor | None:
@@ -86,6 +90,8 @@ class Chain:
             if hasattr(member, "modify"):
                 now = x0 if changed is None else changed
                 new = member.modify(inner, step=step, timestep=timestep, x0=now, log_snr=log_snr)
+                if isinstance(new, Verdict):  # it failed closed: see `failsafe`
+                    return new
                 changed = changed if new is None else new
         return changed
 
@@ -101,7 +107,11 @@ def as_chain(defense: Defense | Chain) -> Chain:
 
 
 def as_prompt_defense(
-    check: Callable[[str], object], *, name: str | None = None, threshold: Threshold = 0.5, categories: Sequence[str] | None = None
+    check: Callable[[str], object],
+    *,
+    name: str | None = None,
+    threshold: Threshold = 0.5,
+    categories: Sequence[str] | None = None,
 ) -> PromptDefense:
     """A prompt defence from a callable of the prompt; see `judge` for what it may return (a `Verdict` is passed on)."""
     return _CallablePrompt(check, name or _name(check), threshold, categories)
@@ -161,9 +171,7 @@ class _CallableLatent(_Callable):
     def start(self, info: GenerationInfo) -> float | None:
         return None
 
-    def observe(
-        self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float
-    ) -> tuple[State, Verdict | None]:
+    def observe(self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float) -> tuple[State, Verdict | None]:
         verdict = replace(self._ask(x0), stage="latent", step=step)
         scores = [score for score in (state, verdict.score) if score is not None]
         return max(scores, default=None), verdict if verdict.blocked else None
@@ -180,15 +188,15 @@ def _name(check: object) -> str:
     return str(getattr(check, "__name__", type(check).__name__))
 
 
-def _named(verdict: Verdict | None, member: object) -> Verdict | None:
-    return replace(verdict, decided_by=name_of(member)) if verdict is not None and not verdict.decided_by else verdict
+def _give(verdict: Verdict, member: object) -> Verdict:
+    return verdict if verdict.decided_by else replace(verdict, decided_by=name_of(member))
 
 
-def _first_block(verdicts: object, otherwise: Verdict, name: str) -> Verdict:
+def _first_block(verdicts: Iterable[Verdict], otherwise: Verdict, name: str) -> Verdict:
     allowed: list[Verdict] = []
-    for verdict in verdicts:  # type: ignore[attr-defined]
+    for verdict in verdicts:
         if verdict.blocked:
-            return verdict  # type: ignore[no-any-return]
+            return verdict
         allowed.append(verdict)
     return _merge(allowed) or replace(otherwise, decided_by=name)
 
@@ -199,7 +207,9 @@ def _all_decided(verdicts: Sequence[Verdict | None]) -> Verdict | None:
 
 
 def _merge(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """Of several that did not block: a modification before an allowance, then the highest score."""
-    if not verdicts:
-        return None
-    return max(verdicts, key=lambda verdict: (verdict.action == "modify", -1.0 if verdict.score is None else verdict.score))
+    """Of several that did not block: a modification first, then one that a failure forced, then the highest score."""
+
+    def rank(verdict: Verdict) -> tuple[bool, bool, float]:
+        return verdict.action == "modify", bool(verdict.note), -math.inf if verdict.score is None else verdict.score
+
+    return max(verdicts, key=rank) if verdicts else None

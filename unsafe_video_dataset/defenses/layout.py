@@ -17,7 +17,7 @@ _FRAMES_FIRST = ("CogVideoX", "ConsisID", "StableVideoDiffusion", "EasyAnimateCo
 
 @dataclass(frozen=True)
 class Layout:
-    """`batch` samples of `rows` rows each on the first axis of what the scheduler steps; `kind` is what `split` makes of one."""
+    """`batch` samples of `rows` rows each on the first axis of what the scheduler steps; `split` makes a `kind` of each."""
 
     batch: int
     rows: int
@@ -33,7 +33,7 @@ class Layout:
         elif self.form == "BTCHW":
             x0 = x0.transpose(1, 2)
         elif self.form == "rows":
-            x0 = x0.unflatten(0, (self.batch, self.rows)).transpose(1, 2)
+            x0 = x0.reshape(self.batch, self.rows, *x0.shape[1:]).transpose(1, 2)
         return list(x0)
 
     def join(self, samples: list[Tensor]) -> Tensor:
@@ -78,11 +78,11 @@ def groups_of(call: dict[str, Any]) -> int | None:
     if prompts is not None:
         return len(prompts)
     embeds = call.get("prompt_embeds")
-    return len(embeds) if hasattr(embeds, "__len__") else None
+    return None if embeds is None else len(embeds)
 
 
 def layout_of(pipe: Any, sample: Tensor, call: dict[str, Any]) -> Layout:
-    """Read the layout off the first sample that a scheduler gets. Raises `DefenseNotAttached` where samples can't be told apart."""
+    """The layout of the first sample that a scheduler gets. Raises `DefenseNotAttached` where samples can't be told apart."""
     rows, name = sample.shape[0], plain_class(pipe).__name__
     groups = groups_of(call)
     repeats = max(int(call.get(key) or 1) for key in ("num_videos_per_prompt", "num_images_per_prompt"))

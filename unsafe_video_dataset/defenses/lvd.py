@@ -31,8 +31,9 @@ class LatentVariableDefense:
     """A `LatentDefense` from any detector of one x0.
 
     `detector(x0)` gets float32 [C, T, H, W] (see `LatentDefense.observe`) and gives a bool, a score, or one score a category
-    (mapping, or a sequence that `categories` names). Parameters called `step`, `timestep` or `log_snr` are filled by name. A step
-    votes unsafe where any score reaches its `threshold` (one number, or one a category). A torch module must be in eval mode.
+    (mapping, or a sequence that `categories` names). Parameters called `step`, `timestep` or `log_snr` are filled by name. A
+    step votes unsafe where any score reaches its `threshold` (one number, or one a category). A torch module must be in eval
+    mode.
 
     `eta` and `lam` make the paper's rule (`EtaLambda`); `rule` puts another `StepRule` in its place. The verdict's score is
     the mean over the steps seen, its categories those that voted, the most frequent first.
@@ -54,14 +55,16 @@ class LatentVariableDefense:
         if not callable(detector):
             raise InputError(f"A {type(detector).__name__} is no detector: pass a callable of x0.")
         if getattr(detector, "training", False):
-            raise InputError("The detector is in training mode, where dropout makes its votes random. Call detector.eval() first.")
+            raise InputError(
+                "The detector is in training mode, where dropout makes its votes random. Call detector.eval() first."
+            )
         self.detector = detector
         self.rule: StepRule = rule if rule is not None else EtaLambda(eta, lam)
         self.threshold = threshold
         self.categories = None if categories is None else tuple(categories)
         self.name = name
         self.x0_convention = x0_convention
-        self._asked = _accepted(detector)
+        self._asked = accepted(detector)
 
     def guard(self, pipe: Any, **options: Any) -> Any:
         """`guard(pipe, self, ...)`: see `guard.guard` for the options; the convention of x0 is the detector's own."""
@@ -78,9 +81,7 @@ class LatentVariableDefense:
             )
         return Votes(self.rule.start(info.num_steps))
 
-    def observe(
-        self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float
-    ) -> tuple[Votes, Verdict | None]:
+    def observe(self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float) -> tuple[Votes, Verdict | None]:
         """See `LatentDefense.observe`."""
         given = {"step": step, "timestep": timestep, "log_snr": log_snr}
         result = self.detector(x0, **{name: given[name] for name in self._asked})
@@ -108,7 +109,7 @@ class LatentVariableDefense:
         )
 
 
-def _accepted(detector: Callable[..., object]) -> tuple[str, ...]:
+def accepted(detector: Callable[..., object]) -> tuple[str, ...]:
     """Which of `step`, `timestep` and `log_snr` the detector has parameters for."""
     target = getattr(detector, "forward", detector) if hasattr(detector, "state_dict") else detector
     try:

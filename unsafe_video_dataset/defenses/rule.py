@@ -10,36 +10,39 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FilterError, InputError
 
-Lambda = float | int | str | Fraction
+Lambda: TypeAlias = float | int | str | Fraction
 
 
 def exact_lambda(value: Lambda) -> Fraction:
     """Lambda as an exact fraction in (0, 1]: 0.6, 0.1 * 6, "0.6", "3/5" and Fraction(3, 5) are all 3/5.
 
-    A float is taken for the fraction with a denominator up to 1,000 that is within 1e-12 of it, so that how it was computed
-    does not matter; where there is none it is taken as written. Raises `FilterError` outside (0, 1].
+    A float is taken for the fraction with a denominator up to 1,000 that is within 1e-7 of it, so that how it was computed
+    does not matter, nor that it was once held in single precision; where there is none it is taken as written.
+    Raises `FilterError` outside (0, 1].
     """
+    if isinstance(value, np.floating):
+        value = float(value)
     try:
         exact = Fraction(value)
     except (ValueError, TypeError, OverflowError, ZeroDivisionError):
         raise FilterError(f"lambda={value!r} is no number. Give a share in (0, 1], such as 0.6 or '3/5'.") from None
     if isinstance(value, float):
         near = exact.limit_denominator(1000)
-        exact = near if abs(near - exact) <= Fraction(1, 10**12) else Fraction(repr(value))
+        exact = near if abs(near - exact) <= Fraction(1, 10**7) else Fraction(repr(value))
     if not 0 < exact <= 1:
         raise FilterError(f"lambda={value!r} is out of range. Give a share in (0, 1], such as 0.6 or '3/5'.")
     return exact
 
 
 def votes_needed(eta: int, lam: Lambda) -> int:
-    """ceil(eta * lambda), without rounding errors: (20, 0.6) needs 12. Raises `FilterError` where eta is no whole number >= 1."""
+    """ceil(eta * lambda), exactly: (20, 0.6) needs 12. Raises `FilterError` where eta is no whole number of at least 1."""
     if isinstance(eta, bool) or not isinstance(eta, int) or eta < 1:
         raise FilterError(f"eta={eta!r} is no number of steps. Give a whole number of at least 1.")
     return math.ceil(eta * exact_lambda(lam))
@@ -63,7 +66,7 @@ class StepRule(Protocol):
 
 @dataclass(frozen=True)
 class Decision:
-    """`unsafe`, the `step` (from 1) at which it was certain, and `complete`: False where votes were missing and counted unsafe."""
+    """`unsafe`, the `step` (from 1) at which it was certain; `complete` is False where missing votes were counted unsafe."""
 
     unsafe: bool
     step: int
@@ -183,7 +186,8 @@ def decide_all(votes: NDArray[np.bool_], rule: EtaLambda) -> tuple[NDArray[np.bo
     certain = unsafe | (positives + rule.eta - seen < rule.needed)
     complete = certain.any(axis=1)
     first = np.where(complete, certain.argmax(axis=1), len(seen) - 1)
-    return unsafe[np.arange(len(votes)), first] | ~complete, np.asarray(first + 1, dtype=np.int64), complete
+    decided = np.asarray(unsafe[np.arange(len(votes)), first] | ~complete)
+    return decided, np.asarray(first + 1, dtype=np.int64), np.asarray(complete)
 
 
 def _cell(votes: NDArray[np.bool_], labels: NDArray[np.bool_], rule: EtaLambda) -> Cell:

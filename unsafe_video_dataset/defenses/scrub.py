@@ -83,25 +83,42 @@ def frames_of(output: Any) -> Any:
             return getattr(output, name)
     if isinstance(output, tuple) and output:
         return output[0]
-    raise DefenseNotAttached(f"A {type(output).__name__} has neither frames nor images: its videos can't be checked or blanked.")
+    raise DefenseNotAttached(
+        f"A {type(output).__name__} has neither frames nor images: its videos can't be checked or blanked."
+    )
 
 
 def blank_rows(output: Any, rows: Sequence[int]) -> Any:
-    """The output with the videos of these samples replaced by black ones (zeros where it holds latents)."""
-    frames = frames_of(output)
-    if isinstance(frames, (np.ndarray, torch.Tensor)):
-        blank: Any = frames.copy() if isinstance(frames, np.ndarray) else frames.clone()
-        blank[list(rows)] = 0
-    else:
-        blank = [_black(video) if i in set(rows) else video for i, video in enumerate(frames)]
+    """The output with the videos of these samples replaced by black ones (zeros where it holds latents).
+
+    What else it holds, one a sample, is silenced as well (LTX-2 makes sound), but for flags and texts.
+    """
+    count = len(frames_of(output))
     if isinstance(output, tuple):
-        return (blank, *output[1:])
-    name = "frames" if hasattr(output, "frames") else "images"
-    if hasattr(output, "keys"):
-        output[name] = blank
-    else:
-        setattr(output, name, blank)
+        return tuple(_blank(item, rows, count) for item in output)
+    for name in list(output.keys() if hasattr(output, "keys") else vars(output)):
+        value = _blank(output[name] if hasattr(output, "keys") else getattr(output, name), rows, count)
+        if hasattr(output, "keys"):
+            output[name] = value
+        else:
+            setattr(output, name, value)
     return output
+
+
+def _blank(value: Any, rows: Sequence[int], count: int) -> Any:
+    """A copy with these of `count` samples black; anything that is not one a sample as it is."""
+    if (
+        isinstance(value, (str, bytes))
+        or not hasattr(value, "__len__")
+        or getattr(value, "ndim", 1) == 0
+        or len(value) != count
+    ):
+        return value
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        blank: Any = value.copy() if isinstance(value, np.ndarray) else value.clone()
+        blank[list(rows)] = 0
+        return blank
+    return [_black(item) if i in set(rows) else item for i, item in enumerate(value)] if isinstance(value, list) else value
 
 
 def videos_of(output: Any) -> list[Frames]:
@@ -110,7 +127,9 @@ def videos_of(output: Any) -> list[Frames]:
     Raises `DefenseNotAttached` on latents: what has not been decoded can't be looked at.
     """
     frames = frames_of(output)
-    if isinstance(frames, torch.Tensor):  # [B, T, C, H, W] in [0, 1]
+    if isinstance(frames, torch.Tensor):  # [B, T, C, H, W] in [0, 1], or images [B, C, H, W]
+        if frames.ndim == 4:
+            frames = frames[:, None]
         if frames.ndim != 5 or frames.shape[2] != 3:
             raise DefenseNotAttached("An output filter can't look at latents. Ask for output_type 'pil', 'np' or 'pt'.")
         frames = frames.permute(0, 1, 3, 4, 2).float().cpu().numpy()
@@ -122,7 +141,9 @@ def _uint8(video: Any) -> Frames:
     if array.ndim == 3 and array.shape[-1] == 3:
         array = array[None]
     if array.ndim != 4 or array.shape[-1] != 3:
-        raise DefenseNotAttached(f"A video of shape {list(array.shape)} is not [T, H, W, 3]: an output filter can't look at it.")
+        raise DefenseNotAttached(
+            f"A video of shape {list(array.shape)} is not [T, H, W, 3]: an output filter can't look at it."
+        )
     if array.dtype == np.uint8:
         return array
     return np.asarray((array.clip(0, 1) * 255).round(), dtype=np.uint8)
@@ -132,8 +153,9 @@ def _black(video: Any) -> Any:
     if isinstance(video, (list, tuple)):
         return type(video)(_black(frame) for frame in video)
     if isinstance(video, (np.ndarray, torch.Tensor)):
-        return video * 0
+        return np.zeros_like(video) if isinstance(video, np.ndarray) else torch.zeros_like(video)
+    if video is None or isinstance(video, (bool, int, float, str)):
+        return video
     from PIL import Image
 
     return Image.new(video.mode, video.size)
-

@@ -1,35 +1,30 @@
-"""One guarded call of a pipeline: what is decided at each step, and what is handed on in place of a blocked sample."""
+"""One guarded call of a pipeline: its three stages, and what is handed on in place of a blocked sample."""
 
 from __future__ import annotations
 
-import inspect
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
+from torch import nn
 
-from ..errors import DefenseNotAttached, InputError
+from ..errors import DefenseNotAttached
 from . import x0 as reading
-from .base import GenerationInfo, State, Verdict, X0Convention
+from .base import Verdict, X0Convention
 from .chain import Chain
-from .layout import Layout, bind_call, groups_of, layout_of, prompts_of
-from .scrub import blank_rows, videos_of, zero_memory, zero_result, zero_rows
-from .tap import plain_class
+from .layout import bind_call, prompts_of
+from .samples import Sample, Samples
+from .scrub import blank_rows, videos_of
+from .steps import Steps
 
 OnBlock = Literal["raise", "blank"]
-Fail = Literal["closed", "open"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a guard does; see `guard.guard`."""
+    """What a guard does; see `guard.guard`. The chain turns its own failures into verdicts."""
 
     chain: Chain
-    fail: Fail = "closed"
     on_block: OnBlock = "raise"
     x0_convention: X0Convention = "scheduler"
 
@@ -42,68 +37,51 @@ class Stop(BaseException):
         self.session = session
 
 
-@dataclass
-class Sample:
-    """One sample's state in the latent stage. `verdict` is what has been decided, at any stage so far."""
-
-    state: State = None
-    verdict: Verdict | None = None
-    seconds: float = 0.0
-    modified: bool = False
-
-
-@dataclass
 class Session:
-    """One call. `evaluations` counts `scheduler.step`; seconds are spent in detectors and in the VAE's decoder."""
+    """One `pipe(*args, **kwargs)`. Raises `DefenseNotAttached` where its scheduler can't be read.
 
-    settings: Settings
-    pipe: Any
-    call: dict[str, Any]
-    scheduler: Any = None
-    vae: Any = None
-    samples: list[Sample] = field(default_factory=list)
-    layout: Layout | None = None
-    evaluations: int = 0
-    decodes: int = 0
-    detect_seconds: float = 0.0
-    decode_seconds: float = 0.0
-    prompt_verdicts: list[Verdict] = field(default_factory=list)
-    _in_pass: int = 0
-    _pass_length: int = 0
+    `decodes` counts calls of a decoder that went through, `decode_seconds` what they took.
+    """
 
-    @classmethod
-    def open(cls, settings: Settings, pipe: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Session:
-        """The session of one `pipe(*args, **kwargs)`; raises `DefenseNotAttached` where its scheduler can't be read."""
-        session = cls(settings, pipe, bind_call(pipe, args, kwargs), getattr(pipe, "scheduler", None), getattr(pipe, "vae", None))
-        if settings.chain.latent:
-            reading.check_scheduler(session.scheduler, x0_convention=settings.x0_convention)
-        return session
-
-    # -- state of the call
-
-    @property
-    def blocked(self) -> list[int]:
-        """Indices of the samples that are blocked."""
-        return [i for i, sample in enumerate(self.samples) if sample.verdict is not None and sample.verdict.blocked]
-
-    @property
-    def undecided(self) -> list[int]:
-        """Indices of the samples that no latent verdict has been given on."""
-        return [i for i, sample in enumerate(self.samples) if sample.verdict is None]
+    def __init__(self, settings: Settings, pipe: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.settings = settings
+        self.pipe = pipe
+        self.call = bind_call(pipe, args, kwargs)
+        self.scheduler = getattr(pipe, "scheduler", None)
+        self.decoders = decoders_of(pipe)
+        self.samples = Samples()
+        self.prompt_verdicts: list[Verdict] = []
+        self.decodes = 0
+        self.decode_seconds = 0.0
+        chain, convention = settings.chain, settings.x0_convention
+        self.steps = Steps(pipe, self.call, chain, convention, self.samples, self.prompt_verdicts, self.settle)
+        if chain.latent:
+            reading.check_scheduler(self.scheduler, x0_convention=convention)
 
     @property
     def all_blocked(self) -> bool:
         """True where nothing of the call may be released."""
-        if not self.samples:
+        if not self.samples.items:
             return bool(self.prompt_verdicts) and all(verdict.blocked for verdict in self.prompt_verdicts)
-        return len(self.blocked) == len(self.samples)
+        return self.samples.all_blocked
 
     @property
     def cleared(self) -> bool:
-        """True where every sample has been allowed: only then may latents be reached by others."""
-        return bool(self.samples) and not self.undecided and not self.blocked
+        """True where every sample has been allowed by every stage: only then may latents be reached by others."""
+        chain = self.settings.chain
+        blocked = self.samples.blocked or any(verdict.blocked for verdict in self.prompt_verdicts)
+        if chain.output or blocked:
+            return False
+        return not chain.latent or (bool(self.samples.items) and not self.samples.undecided)
 
-    # -- the prompt stage
+    def settle(self) -> None:
+        """Leave the pipeline where nothing is left to generate (`Stop`), or have it skip its remaining steps."""
+        if not self.all_blocked:
+            return
+        if self.settings.on_block == "raise":
+            raise Stop(self)
+        if hasattr(self.pipe, "_interrupt"):
+            self.pipe._interrupt = True  # diffusers then skips the remaining steps
 
     def check_prompts(self) -> None:
         """Ask the prompt defences; raises `Stop` where every prompt is blocked and that shall raise."""
@@ -116,198 +94,59 @@ class Session:
                 "without the prompt filter."
             )
         for prompt in prompts:
-            with self._clock() as spent:
-                verdict = self._safely(lambda prompt=prompt: self.settings.chain.check_prompt(prompt), Verdict("allow", stage="prompt"))
-            self.prompt_verdicts.append(replace(verdict, stage="prompt", seconds=spent()))
+            spent = Sample()
+            with self.samples.clock(spent):
+                verdict = self.settings.chain.check_prompt(prompt)
+            self.prompt_verdicts.append(replace(verdict, stage="prompt", seconds=spent.seconds))
         if self.all_blocked and self.settings.on_block == "raise":
             raise Stop(self)
-
-    # -- the latent stage
 
     def step(self, plain: Callable[..., Any], scheduler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Judge, then step; or step, then judge, in the convention `uvd`."""
-        self.evaluations += 1
-        bound = inspect.signature(plain).bind(scheduler, *args, **kwargs)
-        sample, timestep = bound.arguments["sample"], bound.arguments["timestep"]
-        if self._in_pass == self._pass_length:  # the first step, or FreeInit's next round over the timesteps
-            self._begin(scheduler, sample, timestep)
-        self._in_pass += 1
-        if not self.undecided and not self.blocked and not self._modifies:
-            return plain(*bound.args, **bound.kwargs)
-        assert self.layout is not None
-        uvd, at = self.settings.x0_convention == "uvd", None
-        if self.settings.chain.latent and (self.undecided or self._modifies):
-            at = reading.level(scheduler, timestep, bound.arguments)
-        if at is not None and not uvd:
-            self._judge(scheduler, bound.arguments, sample, at)
-        self._hide(bound.arguments, sample.shape)
-        result = plain(*bound.args, **bound.kwargs)
-        if at is not None and uvd:
-            new = result[0] if isinstance(result, tuple) else result.prev_sample
-            self._judge(scheduler, bound.arguments, new, at)
-        if self.blocked:
-            rows = self.layout.rows_of(self.blocked)
-            result = zero_result(result, rows, sample.shape)
-            zero_memory(scheduler, rows, sample.shape)
-        return result
-
-    @property
-    def _modifies(self) -> bool:
-        return any(hasattr(member, "modify") for member in self.settings.chain.latent)
-
-    def _begin(self, scheduler: Any, sample: Tensor, timestep: Any) -> None:
-        first = not self.samples
-        if first:
-            self.layout = layout_of(self.pipe, sample, self.call)
-            self.samples = [Sample() for _ in range(self.layout.batch)]
-            groups = groups_of(self.call) or 1
-            for i, item in enumerate(self.samples):
-                if self.prompt_verdicts:
-                    verdict = self.prompt_verdicts[i * groups // len(self.samples)]
-                    item.verdict = verdict if verdict.blocked else None
-        assert self.layout is not None
-        planned = scheduler.timesteps
-        here = (planned == timestep).nonzero()
-        self._in_pass, self._pass_length = 0, len(planned) - (int(here[0]) if len(here) else 0)
-        shape = tuple(self.layout.split(torch.empty(sample.shape, device="meta"))[0].shape)
-        for i, item in enumerate(self.samples):
-            if i in self.blocked:
-                continue
-            item.verdict = None if self.settings.chain.latent else Verdict("allow", decided_by=self.settings.chain.name)
-            info = GenerationInfo(
-                pipeline=plain_class(self.pipe).__name__,
-                scheduler=plain_class(scheduler).__name__,
-                prediction_type=reading.prediction_type(scheduler),
-                num_steps=self._pass_length,
-                shape=shape,
-                layout=self.layout.kind,
-                x0_convention=self.settings.x0_convention,
-                sample=i,
-            )
-            if self.settings.chain.latent:
-                # a defence that refuses the settings (eta above the number of steps) says so itself; it isn't a verdict
-                item.state = self.settings.chain.start(info)
-
-    def _judge(self, scheduler: Any, arguments: dict[str, Any], sample: Tensor, at: reading.Level) -> None:
-        assert self.layout is not None
-        chain, last = self.settings.chain, self._in_pass == self._pass_length
-        whole = reading.read(scheduler, arguments["model_output"], arguments["timestep"], sample, at=at)
-        parts = self.layout.split(whole)
-        seen = {"step": self.evaluations, "timestep": float(arguments["timestep"]), "log_snr": at.log_snr}
-        changed: dict[int, Tensor] = {}
-        for i, item in enumerate(self.samples):
-            if item.verdict is not None and (item.verdict.blocked or not self._modifies):
-                continue
-            with self._clock() as spent:
-                if item.verdict is None:
-                    item.verdict = self._safely(lambda i=i, item=item: self._observe(item, parts[i], seen), None)
-                if item.verdict is None and last:
-                    item.verdict = self._safely(lambda item=item: chain.finish(item.state), Verdict("allow"))
-                if self._modifies and not (item.verdict is not None and item.verdict.blocked):
-                    new = self._safely(lambda i=i, item=item: chain.modify(item.state, x0=parts[i], **seen), None)
-                    if isinstance(new, Verdict):
-                        item.verdict = new
-                    elif new is not None:
-                        changed[i], item.modified = new, True
-                item.seconds += spent()
-            if item.verdict is not None:
-                item.verdict = replace(
-                    item.verdict, stage="latent", step=item.verdict.step or self.evaluations, seconds=item.seconds
-                )
-        if self.all_blocked and self.settings.on_block == "raise":
-            raise Stop(self)
-        if self.all_blocked and hasattr(self.pipe, "_interrupt"):
-            self.pipe._interrupt = True  # diffusers then skips the remaining steps
-        if changed:
-            x0 = self.layout.join([changed.get(i, part) for i, part in enumerate(parts)])
-            output = reading.output_for(scheduler, x0, arguments["model_output"], sample, at=at)
-            rows = self.layout.rows_of(sorted(changed))
-            arguments["model_output"] = arguments["model_output"].clone()
-            arguments["model_output"][rows] = output[rows]
-
-    def _observe(self, item: Sample, x0: Tensor, seen: dict[str, Any]) -> Verdict | None:
-        item.state, verdict = self.settings.chain.observe(item.state, x0=x0, **seen)
-        if verdict is not None and not isinstance(verdict, Verdict):
-            raise InputError(f"observe gave {type(verdict).__name__} in place of a Verdict or None.")
-        return verdict
-
-    def _hide(self, arguments: dict[str, Any], shape: tuple[int, ...]) -> None:
-        """Blocked samples go into the step as zeros, whatever argument they are in."""
-        if self.blocked:
-            assert self.layout is not None
-            rows = self.layout.rows_of(self.blocked)
-            for name, value in arguments.items():
-                arguments[name] = zero_rows(value, rows, tuple(shape))
-
-    # -- the end
+        """One `scheduler.step`; see `Steps.take`."""
+        return self.steps.take(plain, scheduler, args, kwargs)
 
     def end_of_sampling(self) -> None:
         """The denoising is over, whether all planned steps were seen or not: decide what is open. Raises `Stop` like a step."""
-        for item in self.samples:
-            if item.verdict is None:
-                with self._clock() as spent:
-                    verdict = self._safely(lambda item=item: self.settings.chain.finish(item.state), Verdict("allow"))
-                    item.seconds += spent()
-                item.verdict = replace(verdict, stage="latent", step=self.evaluations, seconds=item.seconds)
-        if self.all_blocked and self.settings.on_block == "raise":
-            raise Stop(self)
+        self.steps.finish()
+        self.settle()
 
     def check_output(self, output: Any) -> Any:
         """Ask the output defences, and blank what is blocked, at this stage or before. Raises `Stop` where nothing is left."""
-        if self.settings.chain.output and not self.all_blocked:
+        chain = self.settings.chain
+        if chain.output and not self.all_blocked:
+            if self.call.get("output_type") == "latent":
+                raise DefenseNotAttached("An output filter can't look at latents. Ask for output_type 'pil', 'np' or 'pt'.")
             videos = videos_of(output)
-            if self.samples and len(videos) != len(self.samples):
-                raise DefenseNotAttached(f"{len(videos)} videos came out of {len(self.samples)} samples: they can't be told apart.")
-            self.samples = self.samples or [Sample(verdict=Verdict("allow")) for _ in videos]
-            for item, frames in zip(self.samples, videos, strict=True):
-                if item.verdict is not None and item.verdict.blocked:
+            if self.samples.items and len(videos) != len(self.samples.items):
+                count = len(self.samples.items)
+                raise DefenseNotAttached(f"{len(videos)} videos came out of {count} samples: they can't be told apart.")
+            if not self.samples.items:
+                self.samples.items = [Sample(verdict=Verdict("allow", stage="prompt")) for _ in videos]
+            for item, frames in zip(self.samples.items, videos, strict=True):
+                if item.blocked:
                     continue
-                with self._clock() as spent:
-                    verdict = self._safely(
-                        lambda frames=frames: self.settings.chain.check_video(frames), Verdict("allow", stage="output")
-                    )
-                if verdict.blocked or item.verdict is None or not self.settings.chain.latent:
-                    item.verdict = replace(verdict, stage="output", seconds=spent())
-        if self.all_blocked and self.settings.on_block == "raise":
-            raise Stop(self)
-        return blank_rows(output, self.blocked) if self.blocked else output
+                spent = Sample()
+                with self.samples.clock(spent):
+                    verdict = replace(chain.check_video(frames), stage="output")
+                # an allowance of the latent stage says more: it names the step. A failure that was let pass is kept.
+                if verdict.blocked or verdict.note or not chain.latent:
+                    item.verdict = replace(verdict, seconds=spent.seconds)
+        self.settle()
+        return blank_rows(output, self.samples.blocked) if self.samples.blocked else output
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """One a sample; `modify` where a sample was changed and then allowed."""
-        if not self.samples:
-            return tuple(self.prompt_verdicts)
-        made = [item.verdict or Verdict("block", note="not decided") for item in self.samples]
-        return tuple(
-            replace(verdict, action="modify") if item.modified and not verdict.blocked else verdict
-            for verdict, item in zip(made, self.samples, strict=True)
-        )
+        """One a sample; one a prompt where no sample was started."""
+        return self.samples.verdicts() if self.samples.items else tuple(self.prompt_verdicts)
 
     def forget(self) -> None:
         """Let go of every tensor."""
-        self.call, self.layout = {}, None
-        for item in self.samples:
+        self.call.clear()
+        self.steps.layout = None
+        for item in self.samples.items:
             item.state = None
 
-    # -- helpers
 
-    def _safely(self, ask: Callable[[], Any], if_open: Verdict | None) -> Any:
-        """The answer; where the defence fails, a block (or with `fail="open"` what is given). The error itself is not kept.
-
-        Its traceback holds latents; its text goes into the verdict only at the latent stage, which sees no prompt.
-        """
-        try:
-            with torch.no_grad():
-                return ask()
-        except Exception as error:
-            text = f": {str(error)[:200]}" if if_open is None or if_open.stage == "latent" else ""
-            note = f"the defence failed with {type(error).__name__}{text}"
-        if self.settings.fail == "open":
-            return None if if_open is None else replace(if_open, decided_by="fail-open", note=note)
-        return Verdict("block", decided_by="fail-closed", note=note)
-
-    @contextmanager
-    def _clock(self) -> Iterator[Callable[[], float]]:
-        began = time.perf_counter()
-        yield lambda: time.perf_counter() - began
-        self.detect_seconds += time.perf_counter() - began
-
+def decoders_of(pipe: Any) -> list[Any]:
+    """The parts of a pipeline that turn latents into pixels: its modules with a `decode` (`vae`, `movq`, `vqvae` ...)."""
+    parts = [value for value in vars(pipe).values() if isinstance(value, nn.Module)] if hasattr(pipe, "__dict__") else []
+    return [part for part in parts if callable(getattr(type(part), "decode", None))]

@@ -118,6 +118,8 @@ def read(scheduler: Any, model_output: Tensor, timestep: float, sample: Tensor, 
 def output_for(scheduler: Any, x0: Tensor, model_output: Tensor, sample: Tensor, *, at: Level) -> Tensor:
     """The model output from which `read` gives `x0` (but for clipping): how a defence that modifies reaches the scheduler."""
     mean = _mean(scheduler, model_output, sample)
+    if isinstance(at.on_output, float) and at.on_output == 0.0:  # no noise is left: x0 is the sample, whatever the output
+        return model_output
     new = ((x0.to(torch.float32) - at.on_sample * sample.to(torch.float32)) / at.on_output).to(model_output.dtype)
     return new if mean is model_output else torch.cat([new, model_output[:, mean.shape[1] :]], dim=1)
 
@@ -199,7 +201,7 @@ def _clipped(scheduler: Any, x0: Tensor) -> Tensor:
     config = getattr(scheduler, "config", {})
     if type(scheduler).__name__ in _UNCLIPPED:
         return x0
-    if getattr(config, "thresholding", False):
+    if getattr(config, "thresholding", False) and getattr(scheduler, "predict_x0", True):  # UniPC: not where it steps in noise
         return scheduler._threshold_sample(x0)  # type: ignore[no-any-return]
     if getattr(config, "clip_sample", False):
         return x0.clamp(-scheduler.config.clip_sample_range, scheduler.config.clip_sample_range)
