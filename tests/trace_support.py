@@ -1,92 +1,14 @@
-"""A real AnimateDiffPipeline with tiny random weights, and traces whose concept is planted: no model is downloaded."""
+"""Traces whose concepts are planted, so that a training can be seen to learn them."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar
 
 import torch
 
 from unsafe_video_dataset.defenses.trace_store import TraceStore
 from unsafe_video_dataset.defenses.traces import Traces
-
-FRAMES, SIZE, STEPS = 2, 32, 4
-CALL = {"num_frames": FRAMES, "height": SIZE, "width": SIZE, "num_inference_steps": STEPS, "guidance_scale": 1.0}
-
-
-class Tokens:
-    """A tokenizer in the shape that a pipeline asks of CLIP's: letters as ids."""
-
-    model_max_length = 8
-    added_tokens_encoder: ClassVar[dict[str, int]] = {}
-
-    def tokenize(self, text: str) -> list[str]:
-        return text.split()
-
-    def __call__(self, text: str | list[str], **_: Any) -> Any:
-        from transformers import BatchEncoding
-
-        rows = [text] if isinstance(text, str) else text
-        ids = [[1 + sum(map(ord, word)) % 90 for word in row.split()][: self.model_max_length] for row in rows]
-        ids = [row + [0] * (self.model_max_length - len(row)) for row in ids]
-        return BatchEncoding({"input_ids": torch.tensor(ids), "attention_mask": torch.ones(len(ids), self.model_max_length)})
-
-    def batch_decode(self, ids: Any) -> list[str]:
-        return ["" for _ in ids]
-
-
-def animate_diff() -> Any:
-    """AnimateDiffPipeline from configs: 2 frames of 32x32, latents [4, 2, 16, 16], random weights of a fixed seed."""
-    from diffusers import AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        unet = UNet2DConditionModel(
-            block_out_channels=(8, 16),
-            layers_per_block=1,
-            sample_size=16,
-            in_channels=4,
-            out_channels=4,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=8,
-            norm_num_groups=2,
-        )
-        vae = AutoencoderKL(
-            block_out_channels=[8, 8],
-            in_channels=3,
-            out_channels=3,
-            down_block_types=["DownEncoderBlock2D"] * 2,
-            up_block_types=["UpDecoderBlock2D"] * 2,
-            latent_channels=4,
-            norm_num_groups=2,
-        )
-        text = CLIPTextConfig(
-            hidden_size=8,
-            intermediate_size=8,
-            num_attention_heads=2,
-            num_hidden_layers=1,
-            vocab_size=100,
-            projection_dim=8,
-            bos_token_id=98,
-            eos_token_id=99,
-        )
-        adapter = MotionAdapter(
-            block_out_channels=(8, 16), motion_layers_per_block=1, motion_norm_num_groups=2, motion_num_attention_heads=2
-        )
-        scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="linear", clip_sample=False)
-        parts = {
-            "unet": unet,
-            "vae": vae,
-            "text_encoder": CLIPTextModel(text),
-            "motion_adapter": adapter,
-            "scheduler": scheduler,
-        }
-        pipe = AnimateDiffPipeline(tokenizer=None, **parts)
-        pipe.tokenizer = Tokens()
-    return pipe
 
 
 def planted(

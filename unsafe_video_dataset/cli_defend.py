@@ -177,7 +177,7 @@ def _add_calibrate(verbs: Any) -> None:
     parser = verbs.add_parser(
         "calibrate",
         help="choose a detector's thresholds anew, on validation samples",
-        description="Choose temperatures, thresholds and likelihood ratios on samples that the detector was not trained on.",
+        description="Choose temperatures, thresholds and evidence on samples that the detector was not trained on.",
         **epilog("unsafe-video defend calibrate out/traces --detector out/detector --target-fpr 0.01"),
     )
     _add_detector(parser, split="validation")

@@ -8,5 +8,4 @@ from .card import Card as Card
 from .detector import Detector as Detector
 from .latent import LatentConfig as LatentConfig
 from .latent import LatentNet as LatentNet
-from .llr import StepLLR as StepLLR
 from .wrapped import wrap as wrap

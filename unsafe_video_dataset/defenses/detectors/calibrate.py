@@ -1,4 +1,4 @@
-"""Choose temperatures, thresholds and likelihood ratios on validation samples, and on nothing else."""
+"""Choose temperatures, thresholds and a sequential test's evidence on validation samples, and on nothing else."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError, one_of
+from ..evidence import fit_evidence
 from ..traces import AnyTraces, Traces, open_traces
 from .card import Calibration
 from .detector import Detector
 from .folds import folds
-from .llr import fit_llr
 from .score import logits_of
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ def calibrate(
     """The detector with a calibration from the labelled samples of a split (`all`: the traces hold nothing else).
 
     `target_fpr`: at most this share of the safe x0 gets a positive vote. None takes the thresholds with the best balanced
-    accuracy of votes. Raises `InputError` where the split has one class only or a group that was trained on,
+    accuracy of votes. Raises `InputError` where the split has less than 2 samples of a kind, or a group that was trained on,
     `DetectorMismatch` where the traces are of another kind.
     """
     if target_fpr is not None and not 0 <= target_fpr < 1:
@@ -46,8 +46,8 @@ def calibrate(
             "good to be true. Calibrate on the validation split of the same traces, or on other prompts."
         )
     targets, unsafe = chosen.targets(detector.categories), chosen.unsafe()
-    if not 0 < unsafe.sum() < len(unsafe):
-        raise InputError(f"{unsafe.sum()} of {len(unsafe)} samples are unsafe: a calibration needs safe and unsafe ones.")
+    if not 2 <= unsafe.sum() <= len(unsafe) - 2:
+        raise InputError(f"{unsafe.sum()} of {len(unsafe)} samples are unsafe: a calibration needs at least 2 of each kind.")
     logits = logits_of(detector, chosen, progress=progress).astype(np.float64)
     temperature = {
         name: fit_temperature(logits[:, :, k].ravel(), np.repeat(targets[:, k], logits.shape[1]))
@@ -56,13 +56,12 @@ def calibrate(
     scores = 1 / (1 + np.exp(-logits / np.array(list(temperature.values()))))
     flat, truth = scores.reshape(-1, scores.shape[2]), np.repeat(unsafe, scores.shape[1])
     limits = fit_thresholds(flat, truth, target_fpr=target_fpr)
-    llr = fit_llr(scores.max(axis=2), unsafe)
     made = Calibration(
         temperature=temperature,
         thresholds=dict(zip(detector.categories, limits.tolist(), strict=True)),
         target_fpr=target_fpr,
         votes_fpr=float((flat[~truth] >= limits).any(axis=1).mean()),
-        llr={str(step): weights for step, weights in zip(chosen.steps, llr.weights, strict=True)},
+        evidence=fit_evidence(scores.max(axis=2), unsafe).to_dict(),
         samples=len(chosen),
         groups=len(set(chosen.group_ids)),
         labels_sha256=chosen.labels_sha256(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...errors import InputError, IntegrityError, one_of
+from ..evidence import Evidence
 
 FORMAT = 1
 Architecture = Literal["latent", "videomae", "callable"]
@@ -20,14 +21,14 @@ class Calibration:
 
     `temperature` and `thresholds` by category: a step votes unsafe where sigmoid(logit / temperature) >= threshold for any
     category. `votes_fpr` is the share of safe validation x0 with a positive vote, `target_fpr` what it was to stay under.
-    `llr` by step (as text, for JSON): (carry, slope, shift) of the accumulated log-likelihood ratio; see `calibrate.StepLLR`.
+    `evidence` is that of the highest score of each step, for a sequential test: see `evidence.Evidence`.
     """
 
     temperature: dict[str, float]
     thresholds: dict[str, float]
     target_fpr: float | None
     votes_fpr: float
-    llr: dict[str, tuple[float, float, float]]
+    evidence: dict[str, Any]
     samples: int
     groups: int
     labels_sha256: str
@@ -35,8 +36,8 @@ class Calibration:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Calibration:
         """From JSON values."""
-        llr = {str(step): (float(a), float(b), float(c)) for step, (a, b, c) in value["llr"].items()}
-        return cls(**{**value, "llr": llr})
+        Evidence.from_dict(value["evidence"])  # refuses what is damaged
+        return cls(**value)
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from ...errors import ChecksumError, InputError, IntegrityError
 from ...integrity import sha256_file
 from ..base import GenerationInfo
 from ..base import Tensor as AnyTensor
+from ..evidence import Evidence
 from ..lvd import LatentVariableDefense, Votes
 from ..rule import Lambda, StepRule
 from ..traces import Traces, mismatch
 from .card import Card
 from .latent import LatentConfig, LatentNet
-from .llr import StepLLR
 
 WEIGHTS, CARD = "detector.safetensors", "detector.json"
 Decode = Callable[[Tensor], Tensor]
@@ -69,11 +69,14 @@ class Detector:
         scale = [1.0 if found is None else found.temperature[name] for name in self.categories]
         return (logits.double() / torch.tensor(scale, dtype=torch.float64)).sigmoid()
 
-    def llr(self) -> StepLLR:
-        """What a sequential test adds up. Raises `InputError` without a calibration."""
+    def evidence(self) -> Evidence:
+        """What the scores of its steps say for a sequential test: `SequentialTest(detector.evidence())` is a rule.
+
+        Raises `InputError` without a calibration.
+        """
         if self.card.calibration is None:
             raise InputError("This detector isn't calibrated: `unsafe-video defend calibrate` does it.")
-        return StepLLR.from_card(self.card.calibration.llr)
+        return Evidence.from_dict(self.card.calibration.evidence)
 
     def __call__(self, x0: AnyTensor, *, step: int, log_snr: float) -> dict[str, float]:
         """Probability of each category for one x0 [C, T, H, W]: what `LatentVariableDefense` asks of a detector."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
-from ..lvd import _accepted
+from ..lvd import accepted
 from .card import Card
 from .detector import Detector
 
@@ -22,7 +22,7 @@ class CallableNet(nn.Module):
     def __init__(self, check: Callable[..., object], categories: Sequence[str]) -> None:
         super().__init__()
         self.check, self.categories = check, tuple(categories)
-        self._asked = _accepted(check)
+        self._asked = accepted(check)
 
     def forward(self, x0: Tensor, *, log_snr: Tensor, step: Tensor) -> Tensor:
         """Logits float [B, categories]."""
