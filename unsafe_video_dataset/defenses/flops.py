@@ -12,6 +12,7 @@ FLOPs are those of matrix products, convolutions and attention (a multiplication
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ CATEGORIES = 5
 
 @dataclass(frozen=True)
 class Size:
-    """One model at the size that it is used at. `latent` is [C, T, H, W]; `steps` its usual sampling; `passes` 2 with guidance."""
+    """One model at its usual size. `latent` is [C, T, H, W]; `steps` its usual sampling; `passes` 2 with guidance."""
 
     name: str
     video: str
@@ -96,8 +97,9 @@ def measure(size: Size, *, detector: Callable[[tuple[int, int, int, int]], Any] 
     """
     try:
         import torch
-        from diffusers import AutoencoderTiny
-        from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+
+        diffusers: Any = importlib.import_module("diffusers")
+        transformers: Any = importlib.import_module("transformers")
     except ImportError as error:
         raise MissingDependency("Counting FLOPs needs diffusers: pip install 'unsafe-video-dataset[defenses]'") from error
 
@@ -110,15 +112,15 @@ def measure(size: Size, *, detector: Callable[[tuple[int, int, int, int]], Any] 
     if detector is not None:
         looked = count(lambda: detector(size.latent), _empty(1, *size.latent), _empty(1))
     with torch.device("meta"):
-        videomae = VideoMAEConfig(num_labels=2)
+        videomae = transformers.VideoMAEConfig(num_labels=2)
     return Cost(
         name=size.name,
         video=size.video,
         steps=size.steps,
         denoise_step=size.passes * count(size.denoiser, *arguments, **named),
         decode=count(size.decoder, latent, method="decode"),
-        small_decode=count(AutoencoderTiny, tiny, method="decode"),
-        videomae=count(lambda: VideoMAEForVideoClassification(videomae), clip),
+        small_decode=count(diffusers.AutoencoderTiny, tiny, method="decode"),
+        videomae=count(lambda: transformers.VideoMAEForVideoClassification(videomae), clip),
         latent_detector=looked,
     )
 
@@ -137,23 +139,14 @@ def count(make: Callable[[], Any], *arguments: Any, method: str = "forward", **n
 
 def sizes() -> Mapping[str, Size]:
     """Name -> the sizes of the table: those that the paper's successors would guard."""
-    from diffusers import (
-        AutoencoderKL,
-        AutoencoderKLCogVideoX,
-        AutoencoderKLWan,
-        CogVideoXTransformer3DModel,
-        MotionAdapter,
-        UNet2DConditionModel,
-        UNetMotionModel,
-        WanTransformer3DModel,
-    )
+    d: Any = importlib.import_module("diffusers")
 
     def animatediff() -> Any:
-        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-        return UNetMotionModel.from_unet2d(unet, MotionAdapter(use_motion_mid_block=False), load_weights=False)
+        unet = d.UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+        return d.UNetMotionModel.from_unet2d(unet, d.MotionAdapter(use_motion_mid_block=False), load_weights=False)
 
     def sd_decoder() -> Any:
-        return AutoencoderKL(
+        return d.AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
             block_out_channels=(128, 256, 512, 512),
@@ -163,7 +156,7 @@ def sizes() -> Mapping[str, Size]:
         )
 
     def wan(heads: int, hidden: int, layers: int) -> Callable[[], Any]:
-        return lambda: WanTransformer3DModel(num_attention_heads=heads, ffn_dim=hidden, num_layers=layers)
+        return lambda: d.WanTransformer3DModel(num_attention_heads=heads, ffn_dim=hidden, num_layers=layers)
 
     made = [
         Size(
@@ -185,9 +178,9 @@ def sizes() -> Mapping[str, Size]:
             steps=50,
             passes=2,
             latent=(16, 13, 60, 90),
-            denoiser=CogVideoXTransformer3DModel,
+            denoiser=d.CogVideoXTransformer3DModel,
             inputs=lambda shape: ((_empty(1, shape[1], shape[0], *shape[2:]), _empty(1, 226, 4096), _empty(1)), {}),
-            decoder=AutoencoderKLCogVideoX,
+            decoder=d.AutoencoderKLCogVideoX,
             frames=49,
             frames_beside=False,
             upscale=8,
@@ -203,7 +196,7 @@ def sizes() -> Mapping[str, Size]:
                 latent=(16, 21, 60, 104),
                 denoiser=wan(heads, hidden, layers),
                 inputs=lambda shape: ((_empty(1, *shape), _empty(1), _empty(1, 512, 4096)), {}),
-                decoder=AutoencoderKLWan,
+                decoder=d.AutoencoderKLWan,
                 frames=81,
                 frames_beside=False,
                 upscale=8,
@@ -213,7 +206,7 @@ def sizes() -> Mapping[str, Size]:
 
 
 def table(costs: Sequence[Cost], *, etas: Sequence[int] = (1, 3, 5, 10, 20), times: float = 10) -> list[dict[str, object]]:
-    """One row a model and a way to look: TFLOPs of the parts, `saving` by eta, overhead, and the largest eta that saves `times`."""
+    """One row a model and way to look: TFLOPs of the parts, saving and overhead by eta, the largest eta that saves `times`."""
     rows: list[dict[str, object]] = []
     for cost in costs:
         for how in LOOKS:
