@@ -239,7 +239,7 @@ def pipeline(name: str) -> Any:
     return pipe
 
 
-def call(pipe: Any, prompt: Any = "a red ball", *, seed: int = 0, steps: int = STEPS, **more: Any) -> Any:
+def generate(pipe: Any, prompt: Any = "a red ball", *, seed: int = 0, steps: int = STEPS, **more: Any) -> Any:
     """One seeded generation at the tiny size; an array [B, T, H, W, 3] unless another output is asked for."""
     name = next(name for name in NAMES if type(pipe).__name__.lower().startswith(name))
     seeds = [seed] if isinstance(prompt, str) else range(seed, seed + len(prompt))
