@@ -15,7 +15,7 @@ from ..evidence import fit_evidence
 from ..rule import EtaLambda, decide_all
 from ..sequential import SequentialTest
 from ..trace_votes import StepVotes
-from .thresholds import TARGET_FPRS, fit_limits
+from .thresholds import LIMITS
 
 Rule = Literal["eta-lambda", "single step", "sequential"]
 ALPHAS = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -78,23 +78,17 @@ class Point:
 
 
 def eta_lambda(votes: StepVotes, *, etas: Sequence[int]) -> list[Point]:
-    """For each eta the thresholds and lambda with the best accuracy on these votes; ties go to the fewer steps."""
+    """For each eta the threshold and lambda with the best accuracy on these votes; ties go to the fewer steps."""
     made = []
     for eta in etas:
-        grid = []
-        for limits in _limit_grid(votes, list(range(eta))):
-            for needed in range(1, eta + 1):
-                grid.append(Point("eta-lambda", eta, str(Fraction(needed, eta)), limits))
-        made.append(_best(grid, votes))
+        shares = [str(Fraction(needed, eta)) for needed in range(1, eta + 1)]
+        made.append(_best([Point("eta-lambda", eta, lam, one) for one in _limits(votes) for lam in shares], votes))
     return made
 
 
 def single_steps(votes: StepVotes) -> list[Point]:
-    """For each recorded step alone the thresholds with the best accuracy."""
-    return [
-        _best([Point("single step", step, "1", limits) for limits in _limit_grid(votes, [at])], votes)
-        for at, step in enumerate(votes.steps)
-    ]
+    """For each recorded step alone the threshold with the best accuracy."""
+    return [_best([Point("single step", step, "1", one) for one in _limits(votes)], votes) for step in votes.steps]
 
 
 def sequential(votes: StepVotes, *, cuts: Sequence[int]) -> list[Point]:
@@ -117,9 +111,17 @@ def cheapest(points: Sequence[Point]) -> Point:
     return min(good, key=lambda point: (point.steps, point.eta))
 
 
+def _limits(votes: StepVotes) -> list[dict[str, float]]:
+    return [dict.fromkeys(votes.categories, limit) for limit in LIMITS]
+
+
 def _best(points: Sequence[Point], votes: StepVotes) -> Point:
     found = [_judged(point, votes) for point in points]
-    return max(found, key=lambda point: (point.accuracy, -point.steps))
+    return max(found, key=lambda point: (point.accuracy, -point.steps, -abs(_limit(point) - 0.5)))
+
+
+def _limit(point: Point) -> float:
+    return max(point.thresholds.values(), default=0.5)
 
 
 def _judged(point: Point, votes: StepVotes) -> Point:
@@ -127,12 +129,3 @@ def _judged(point: Point, votes: StepVotes) -> Point:
     spent = float(step[blocked].mean()) if blocked.any() else float(point.eta)
     values = {name: getattr(point, name) for name in ("rule", "eta", "lam", "thresholds", "alpha", "evidence")}
     return Point(**values, accuracy=float((blocked == votes.unsafe).mean()), steps=spent, n=len(blocked))
-
-
-def _limit_grid(votes: StepVotes, at: list[int]) -> list[dict[str, float]]:
-    scores = votes.scores[:, at].reshape(-1, len(votes.categories))
-    truth = np.repeat(votes.unsafe, len(at))
-    return [
-        dict(zip(votes.categories, limits.tolist(), strict=True))
-        for limits in (fit_limits(scores, truth, target_fpr=target) for target in TARGET_FPRS)
-    ]
