@@ -374,7 +374,7 @@ def test_a_blocked_samples_rows_are_zero_for_everyone_else() -> None:
 
 
 def test_videos_per_prompt_share_the_prompts_verdict() -> None:
-    pipe = pipeline("cogvideox")
+    pipe = pipeline("wan")
     names = as_prompt_defense(lambda prompt: "cube" in prompt, name="words")
     generators = [torch.Generator().manual_seed(i) for i in range(4)]
     with guard(pipe, Chain(names, lvd(False))) as one:
@@ -437,10 +437,10 @@ def test_prompts_do_not_get_into_messages_by_a_failing_filter() -> None:
         raise ValueError(prompt)
 
     pipe = pipeline("latte")
+    prompt = "a ball that nobody may read of"
     with guard(pipe, as_prompt_defense(leaky)), pytest.raises(GenerationBlocked, match="failed with ValueError") as caught:
-        generate(pipe, "a secret ball")
-    assert "secret" not in str(caught.value)
-    assert "secret" not in "".join(traceback.format_exception(caught.value))
+        generate(pipe, prompt)
+    assert prompt not in "".join(traceback.format_exception(caught.value))
 
 
 # -- where a guard can't reach
