@@ -141,9 +141,10 @@ def test_cleared_tracebacks_keep_their_lines_and_lose_their_values() -> None:
         assert all(not frame.tb_next.tb_frame.f_locals for frame in frames if frame and frame.tb_next)
 
 
-@pytest.mark.parametrize(
-    "made", [lambda x: (x, None), lambda x: SimpleNamespace(frames=x), lambda x: SimpleNamespace(images=x)]
-)
+OUTPUTS = [lambda x: (x, None), lambda x: SimpleNamespace(frames=x), lambda x: SimpleNamespace(images=x)]
+
+
+@pytest.mark.parametrize("made", OUTPUTS, ids=["tuple", "frames", "images"])
 def test_blocked_videos_come_out_black(made: Any) -> None:
     frames = np.ones((3, 2, 4, 4, 3))
     output = blank_rows(made(frames), [1])
@@ -265,9 +266,7 @@ class Decoder(torch.nn.Module):
 @pytest.mark.parametrize("looks", [False, True])
 def test_the_shape_of_a_decoded_video_is_found_without_its_latent(looks: bool) -> None:
     vae = Decoder(looks=looks).eval()
-    (made,) = blank_decode(
-        lambda vae, *args, **given: vae.decode(*args, **given), vae, (torch.ones(2, 4, 3, 3),), {"scale": 0.5}
-    )
+    (made,) = blank_decode(Decoder.decode, vae, (torch.ones(2, 4, 3, 3),), {"scale": 0.5})
     assert (tuple(made.shape), made.dtype) == ((2, 3, 24, 24), torch.float32)
     if not looks:
         assert not made.any()
