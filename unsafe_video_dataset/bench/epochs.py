@@ -14,9 +14,9 @@ from .summary import slope
 
 
 def measure(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Bytes of the process tree after each epoch, and the slope an epoch with its interval, the first third left out: allocators and
-    workers take then what they keep.
+    """Bytes of the process tree after each epoch, and the slope an epoch with its interval, the first third left out.
 
+    Allocators and workers take in the first epochs what they keep.
     Random clips (another one each epoch), so that nothing is the same twice. Proportional shares (PSS) on Linux.
     """
     import torch
