@@ -117,7 +117,7 @@ LAYERS = [
     {"records"},
     {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
     {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
-    | {"parquet", "footer", "thrift", "pages", "columns", "cell"},
+    | {"parquet", "footer", "thrift", "pages", "columns", "cell", "places"},
     {"hub", "cache"},
     {"torch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
     {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
