@@ -33,6 +33,8 @@ from unsafe_video_dataset.defenses import (  # noqa: E402
 )
 from unsafe_video_dataset.errors import DefenseNotAttached, FilterError, GenerationBlocked, InputError  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # diffusers under NumPy 2
+
 
 def lvd(vote: bool | Callable[..., object], *, eta: int = 3, **given: Any) -> LatentVariableDefense:
     return LatentVariableDefense(vote if callable(vote) else lambda x0: vote, eta=eta, **given)
@@ -56,6 +58,11 @@ class Recorder:
 
     def finish(self, state: None) -> Verdict:
         return Verdict("allow")
+
+
+def some(*names: str) -> list[Any]:
+    """All pipelines, those that aren't named as slow tests."""
+    return [pytest.param(name, marks=[] if name in names else pytest.mark.slow) for name in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +143,8 @@ SCHEDULERS = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize(
-    "scheduler", [pytest.param(name, marks=[] if i in (4, 5) else pytest.mark.slow) for i, name in enumerate(SCHEDULERS)]
+    "scheduler", [pytest.param(name, marks=[] if i == 4 else pytest.mark.slow) for i, name in enumerate(SCHEDULERS)]
 )
 def test_other_schedulers_in_the_same_pipeline(scheduler: str) -> None:
     import diffusers
@@ -189,8 +195,10 @@ def test_the_papers_convention_in_a_pipeline(plain: dict[str, Any]) -> None:
 # -- a blocked generation
 
 
-def big_tensors(numel: int) -> list[Any]:
-    gc.collect()
+def big_tensors(numel: int, *, collect: bool = True) -> list[Any]:
+    """Tensors alive that are at least as large as a latent, but for weights."""
+    if collect:
+        gc.collect()
     found = []
     for thing in gc.get_objects():
         if issubclass(type(thing), torch.Tensor) and not isinstance(thing, torch.nn.Parameter) and thing.numel() >= numel:
@@ -198,7 +206,7 @@ def big_tensors(numel: int) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some("ltx"))
 def test_a_blocked_generation_leaves_nothing_behind(name: str, plain: dict[str, Any]) -> None:
     pipe = pipeline(name)
     recorder = Recorder()
@@ -207,7 +215,7 @@ def test_a_blocked_generation_leaves_nothing_behind(name: str, plain: dict[str, 
     numel = recorder.seen[0][2].numel()
     del recorder
     before_vars = {key: value for key, value in vars(pipe).items() if not key.startswith("_callback")}
-    before = {id(tensor) for tensor in big_tensors(numel)}
+    before = {id(tensor) for tensor in big_tensors(numel, collect=False)}
     decodes, hook = count_decodes(pipe)
     try:
         with lvd(True).guard(pipe) as one, pytest.raises(GenerationBlocked) as caught:
@@ -233,7 +241,7 @@ def test_a_blocked_generation_leaves_nothing_behind(name: str, plain: dict[str, 
 def test_the_search_for_leftovers_finds_them_without_a_guard() -> None:
     """The control of the test above: an ordinary exception in the middle of a call keeps latents alive."""
     pipe = pipeline("latte")
-    before = {id(tensor) for tensor in big_tensors(256)}
+    before = {id(tensor) for tensor in big_tensors(256, collect=False)}
 
     def fail(*args: Any) -> None:
         raise RuntimeError("stop")
@@ -246,7 +254,7 @@ def test_the_search_for_leftovers_finds_them_without_a_guard() -> None:
 
 def test_another_exception_before_the_decision_has_its_frames_emptied(plain: dict[str, Any]) -> None:
     pipe = pipeline("latte")
-    before = {id(tensor) for tensor in big_tensors(256)}
+    before = {id(tensor) for tensor in big_tensors(256, collect=False)}
 
     def fail(*args: Any) -> None:
         raise RuntimeError("stop")
@@ -298,7 +306,7 @@ def test_an_interrupted_sampling_counts_missing_votes_as_unsafe() -> None:
 # -- blank
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some("cogvideox", "latte"))
 def test_black_frames_in_place_of_an_exception(name: str, plain: dict[str, Any]) -> None:
     pipe = pipeline(name)
     decodes, hook = count_decodes(pipe)
@@ -374,7 +382,7 @@ def test_a_blocked_samples_rows_are_zero_for_everyone_else() -> None:
 
 
 def test_videos_per_prompt_share_the_prompts_verdict() -> None:
-    pipe = pipeline("cogvideox")
+    pipe = pipeline("wan")
     names = as_prompt_defense(lambda prompt: "cube" in prompt, name="words")
     generators = [torch.Generator().manual_seed(i) for i in range(4)]
     with guard(pipe, Chain(names, lvd(False))) as one:
@@ -437,10 +445,10 @@ def test_prompts_do_not_get_into_messages_by_a_failing_filter() -> None:
         raise ValueError(prompt)
 
     pipe = pipeline("latte")
+    prompt = "a ball that nobody may read of"
     with guard(pipe, as_prompt_defense(leaky)), pytest.raises(GenerationBlocked, match="failed with ValueError") as caught:
-        generate(pipe, "a secret ball")
-    assert "secret" not in str(caught.value)
-    assert "secret" not in "".join(traceback.format_exception(caught.value))
+        generate(pipe, prompt)
+    assert prompt not in "".join(traceback.format_exception(caught.value))
 
 
 # -- where a guard can't reach
@@ -545,7 +553,8 @@ def test_one_defence_guards_two_pipelines_in_two_threads(plain: dict[str, Any]) 
 def test_two_pipelines_that_share_a_decoder(plain: dict[str, Any]) -> None:
     """A block of the one is nothing to the other: the tap on the shared VAE knows its own call."""
     first = pipeline("latte")
-    second = type(first)(**{**first.components, "scheduler": copy.deepcopy(first.scheduler)})
+    # all else is its own: tokenizers keep their truncation, so two threads can't share one, guarded or not
+    second = type(first)(**{name: part if name == "vae" else copy.deepcopy(part) for name, part in first.components.items()})
     second.set_progress_bar_config(disable=True)
     outcome: dict[str, Any] = {}
 

@@ -102,7 +102,7 @@ def test_the_plain_loop_and_the_step_rule_agree_with_the_table(eta: int) -> None
             assert (outcome, step) == (decision.unsafe, decision.step)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.booleans(), min_size=13, max_size=60), st.fractions(min_value=Fraction(1, 1000), max_value=1), st.data())
 def test_above_twelve_steps_too(votes: list[bool], lam: Fraction, data: st.DataObject) -> None:
     eta = data.draw(st.integers(13, len(votes)))

@@ -83,9 +83,12 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     except ModuleNotFoundError as error:
-        from ..errors import missing_extra
+        from ..errors import MissingDependency, missing_extra
 
-        raise missing_extra(error, name) from error
+        missing = missing_extra(error, name)
+        if isinstance(missing, MissingDependency):
+            missing = MissingDependency(f"{name} needs {error.name}: pip install 'unsafe-video-dataset[defenses]'")
+        raise missing from error
 
 
 def __dir__() -> list[str]:

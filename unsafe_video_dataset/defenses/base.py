@@ -114,8 +114,9 @@ class LatentDefense(Protocol):
         """The next state, and a verdict as soon as one is certain; it isn't called again on the sample after that.
 
         `x0`: float32, one sample, laid out as `GenerationInfo.layout` says, in the pipeline's latent scale, after guidance, on
-        its device, no gradient. `step` counts from 1; `timestep` is the scheduler's; `log_snr` is ln(alpha^2 / sigma^2) of
-        the noisy sample, cut to [-30, 30].
+        its device, no gradient. `step` counts from 1 in each pass over the timesteps (FreeInit makes several, each with a
+        `start` of its own); `timestep` is the scheduler's; `log_snr` is ln(alpha^2 / sigma^2) of the noisy sample, cut to
+        [-30, 30].
         """
         ...
 

@@ -37,7 +37,14 @@ def clear_traceback(error: BaseException | None) -> None:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            try:
+                frame.clear()
+            except RuntimeError:  # still running
+                continue
+            # diffusers calls `locals()` for callbacks: until Python 3.12 the frame keeps that dict
+            if isinstance(frame.f_locals, dict):
+                frame.f_locals.clear()
         if error.__cause__ is not None:
             clear_traceback(error.__cause__)
         error = error.__context__

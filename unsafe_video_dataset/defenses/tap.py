@@ -7,6 +7,7 @@ names stay true, and `pipe(...)` finds `__call__` on the class, where Python loo
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import threading
 from collections.abc import Callable
@@ -88,4 +89,10 @@ def _reduce_as_plain(self: Any, protocol: Any) -> Any:
     made = super(held, self).__reduce_ex__(protocol)
     if not isinstance(made, tuple):
         return made
-    return (made[0], tuple(plain_class(self) if item is held else item for item in made[1]), *made[2:])
+    how = _make if made[0] is copyreg.__newobj__ else made[0]  # type: ignore[attr-defined]
+    return (how, tuple(plain_class(self) if item is held else item for item in made[1]), *made[2:])
+
+
+def _make(kind: type, *args: Any) -> Any:
+    """`copyreg.__newobj__`, of which pickle asks that the class be the object's own."""
+    return kind.__new__(kind, *args)
