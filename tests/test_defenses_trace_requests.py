@@ -16,7 +16,13 @@ SECRET = "a very private prompt"
 
 def test_each_prompt_is_taken_with_each_seed_and_is_its_own_group() -> None:
     made = as_requests(["one", {"prompt": "two"}, {"prompt": "three", "seed": 9, "group_id": "g"}], seeds=(0, 1))
-    assert [(request.prompt, request.seed) for request in made] == [("one", 0), ("one", 1), ("two", 0), ("two", 1), ("three", 9)]
+    assert [(request.prompt, request.seed) for request in made] == [
+        ("one", 0),
+        ("one", 1),
+        ("two", 0),
+        ("two", 1),
+        ("three", 9),
+    ]
     assert made[0].group_id == made[1].group_id != made[2].group_id
     assert made[4].group_id == "g"
     assert made[0].prompt_sha256 == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
