@@ -71,6 +71,7 @@ def test_the_verbs_one_after_another(tmp_path: Path, capsys: Capture) -> None:
         (("record", "test_cli_defend:tiny", "--prompts", "missing.txt", "--out", "O"), "can't be read"),
         (("record", "test_cli_defend:tiny", "--prompts", "P", "--out", "O", "--arguments", "[]"), "must be a JSON object"),
         (("record", "test_cli_defend:tiny", "--prompts", "P", "--out", "O", "--seeds", "a-b"), "whole numbers"),
+        (("record", "test_cli_defend:tiny", "--out", "O"), "Give --prompts FILE"),
         (("train", "nowhere"), "no traces"),
         (("replay", "nowhere"), "no traces"),
     ],

@@ -200,6 +200,13 @@ def test_arguments_that_cannot_work(tmp_path: Path) -> None:
             recorded(tmp_path / "t", **options)
 
 
+def test_a_labeller_that_cannot_tell_leaves_no_label(tmp_path: Path) -> None:
+    answers = iter([None, ["red"], [], None])
+    traces = recorded(tmp_path / "t", seeds=(0, 1), labels=lambda frames: next(answers))
+    assert sorted(traces.samples["categories"].to_pylist(), key=str) == [None, None, ["red"], []]
+    assert traces.labelled().categories == ("red",)
+
+
 def test_chosen_steps() -> None:
     assert chosen_steps(None, 3) == (1, 2, 3)
     assert chosen_steps(2, 3) == (1, 2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from unsafe_video_dataset.defenses.trace_requests import Request, as_requests, read_requests
+from unsafe_video_dataset.defenses.trace_requests import Request, as_requests, limited, read_requests
 from unsafe_video_dataset.errors import FaultsError, InputError
 
 SECRET = "a very private prompt"
@@ -75,3 +75,13 @@ def test_a_faulty_file_lists_every_line(tmp_path: Path) -> None:
     assert [fault.line for fault in caught.value.faults] == [2, 3]
     with pytest.raises(InputError, match="can't be read"):
         read_requests(tmp_path / "missing.txt")
+
+
+def test_a_part_of_the_requests_doesnt_depend_on_their_order() -> None:
+    made = as_requests(["one", "two", "three"], seeds=range(4))
+    part = limited(made, 5)
+    assert len(part) == 5
+    assert limited(made[::-1], 5) == part
+    assert limited(made, 99) == limited(made, 12)
+    with pytest.raises(InputError, match="at least 1"):
+        limited(made, 0)
