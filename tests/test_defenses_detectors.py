@@ -244,16 +244,26 @@ def test_fit_thresholds_against_every_choice() -> None:
     scores = np.clip(rng.random((80, 2)) + unsafe[:, None] * 0.3, 0, 1)
     scores[::3] = scores[::3].round(1)  # ties
     for target in (0.0, 0.1, 0.5):
-        limits = fit_thresholds(scores, unsafe, target_fpr=target)
+        limits = fit_thresholds(scores, unsafe[:, None] & np.array([True, True]), target_fpr=target)
         assert (scores[~unsafe] >= limits).any(axis=1).mean() <= target
-    best = fit_thresholds(scores[:, :1], unsafe, target_fpr=None)
+    best = fit_thresholds(scores[:, :1], unsafe[:, None], target_fpr=None)
     gain = lambda t: (scores[unsafe, 0] >= t).mean() - (scores[~unsafe, 0] >= t).mean()  # noqa: E731
     assert gain(best[0]) == pytest.approx(max(gain(t) for t in scores[:, 0]))
 
 
 def test_scores_of_one_still_keep_to_the_target() -> None:
     scores, unsafe = np.ones((6, 1)), np.array([True, True, True, False, False, False])
-    assert (scores[~unsafe] >= fit_thresholds(scores, unsafe, target_fpr=0.0)).sum() == 0
+    assert (scores[~unsafe] >= fit_thresholds(scores, unsafe[:, None], target_fpr=0.0)).sum() == 0
+
+
+def test_a_category_without_errors_takes_no_safe_rows() -> None:
+    rng = np.random.default_rng(2)
+    targets = np.zeros((60, 2), dtype=bool)
+    targets[:10, 0] = targets[10:20, 1] = True
+    scores = np.column_stack([0.1 * rng.random(60) + 0.8 * targets[:, 0], 0.6 * rng.random(60) + 0.3 * targets[:, 1]])
+    limits = fit_thresholds(scores, targets, target_fpr=0.3)
+    assert 0.1 < limits[0] < 0.8
+    assert 0 < (scores[20:, 1] >= limits[1]).mean() <= 0.3
 
 
 # -- replay
