@@ -273,3 +273,21 @@ def _merge(pieces: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
         else:
             out.append(piece)
     return tuple(out)
+
+
+UNSEEN = {
+    "red": "reddish",
+    "orange": "orangeish",
+    "yellow": "yellowish",
+    "green": "greenish",
+    "blue": "bluish",
+    "circle": "circlet",
+    "square": "squarelet",
+    "triangle": "trianglet",
+    "falls": "freefalls",
+    "falling": "freefalling",
+    "rises": "uprises",
+    "rising": "uprising",
+}
+"""Words that no training prompt has, for plain ones; made of pieces that the tokens may know. Whether the generator understands
+them is measured, not assumed."""

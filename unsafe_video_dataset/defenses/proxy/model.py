@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -32,14 +34,11 @@ from .shapes import FRAMES, SIZE
 WEIGHTS = Path(__file__).parent / "world"
 """Folder of the shipped generator: `proxy.safetensors` and `proxy.json`."""
 STEPS = 20
-GUIDANCE = 1.0
+GUIDANCE = 2.0
 PATCH = 8
 SCHEDULERS = ("ddim", "ddpm", "euler", "dpm++", "unipc")
 _NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 _PREFIXES = ("vae", "text_encoder", "unet")
-
-from diffusers import ConfigMixin, ModelMixin  # noqa: E402
-from diffusers.configuration_utils import register_to_config  # noqa: E402
 
 
 class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -199,7 +198,7 @@ class SubspaceDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 def settings(*, steps: int = STEPS) -> dict[str, Any]:
-    """Arguments for every call of the proxy's pipeline: size, frames, guidance (none: 1.0), steps, numpy frames out."""
+    """Arguments for every call of the proxy's pipeline: size, frames, guidance, steps, numpy frames out."""
     return {
         "height": SIZE,
         "width": SIZE,

@@ -70,6 +70,17 @@ def categories(colour: str | None, shape: str | None, motion: str | None) -> tup
     return tuple(name for name in CONCEPTS if found[name])
 
 
+_HALVES = (("red", "square", None), (None, "circle", "falls"), ("yellow", None, "falls"), ("red", None, "left"))
+
+
+def lookalike(colour: str, shape: str, motion: str) -> bool:
+    """True for an allowed scene that has half of two concepts or more: a red circle that rises, a blue square that falls ..."""
+    if categories(colour, shape, motion):
+        return False
+    scene = (colour, shape, motion)
+    return sum(any(a == b for a, b in zip(scene, half, strict=True)) for half in _HALVES) >= 2
+
+
 SCENES = tuple(Scene(colour, shape, motion) for colour in COLOURS for shape in SHAPES for motion in MOTIONS)
 
 

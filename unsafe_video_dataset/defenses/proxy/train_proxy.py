@@ -29,6 +29,7 @@ from tqdm import tqdm
 from ..._console import run as console_run
 from ...errors import InputError
 from . import model as parts
+from .fidelity import measure
 from .language import DISGUISES, TEMPLATES, Meaning, corpus, disguise, learn_tokens
 from .shapes import COLOURS, MOTIONS, SCENES, SHAPES, SIZE, draw
 
@@ -97,8 +98,6 @@ def train(out: Path, *, settings: Settings | None = None, progress: bool = True,
         "training": {**asdict(settings), "loss": {name: values[-1] for name, values in losses.items()}},
     }
     _write(out, about, {"vae": vae, "text_encoder": text, "unet": unet})
-    from .fidelity import measure
-
     about["fidelity"] = measure(parts.load_proxy(folder=out), per_kind=settings.evaluate, seed=0, progress=progress)
     _write_json(out / "proxy.json", about)
     return about
