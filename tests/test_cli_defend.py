@@ -11,6 +11,9 @@ import pytest
 from test_cli import as_json, call
 from trace_support import planted
 
+from unsafe_video_dataset.defenses.proxy.shapes import CONCEPTS
+from unsafe_video_dataset.defenses.traces import Traces
+
 Capture = pytest.CaptureFixture[str]
 ARGUMENTS = json.dumps({**pipes.SIZES["animatediff"], "num_inference_steps": 4})
 
@@ -106,3 +109,15 @@ def test_a_pipeline_from_a_local_folder(tmp_path: Path, capsys: Capture) -> None
         weights.rename(weights.with_suffix(".bin"))
     assert call("defend", "record", folder, *options) == 2
     assert "can't be loaded from local safetensors" in capsys.readouterr().err
+
+
+def test_the_proxy_brings_its_prompts_and_its_oracle(tmp_path: Path, capsys: Capture) -> None:
+    options = ("--limit", 12, "--steps", "1-2", "--batch-size", 6, "--out", tmp_path / "t")
+    done = as_json(capsys, "defend", "record", "proxy", *options)
+    assert (done["samples"], done["steps"]) == (12, [1, 2])
+    assert 0 < done["labelled"] <= 12
+    traces = Traces.open(tmp_path / "t")
+    rows = traces.samples.to_pylist()
+    assert {row["split"] for row in rows} <= {"train", "validation", "test"}
+    assert None not in {row["split"] for row in rows} | {row["prompt_kind"] for row in rows}
+    assert set(traces.categories) <= set(CONCEPTS)
