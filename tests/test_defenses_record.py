@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pipes
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pipes
 import pyarrow as pa
 import pytest
 import torch
@@ -179,7 +179,7 @@ def test_a_folder_keeps_to_its_settings(tmp_path: Path) -> None:
     recorded(tmp_path / "t")
     with pytest.raises(InputError, match=r"other settings \(steps\)"):
         recorded(tmp_path / "t", steps=2)
-    with pytest.raises(InputError, match="other settings .*x0_convention"):
+    with pytest.raises(InputError, match=r"other settings .*x0_convention"):
         recorded(tmp_path / "t", x0_convention="uvd")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("x")
@@ -198,6 +198,13 @@ def test_arguments_that_cannot_work(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=message):
             recorded(tmp_path / "t", **options)
+
+
+def test_a_labeller_that_cannot_tell_leaves_no_label(tmp_path: Path) -> None:
+    answers = iter([None, ["red"], [], None])
+    traces = recorded(tmp_path / "t", seeds=(0, 1), labels=lambda frames: next(answers))
+    assert sorted(traces.samples["categories"].to_pylist(), key=str) == [None, None, ["red"], []]
+    assert traces.labelled().categories == ("red",)
 
 
 def test_chosen_steps() -> None:

@@ -47,7 +47,9 @@ def test_a_table_is_joined_by_id_not_by_position(tmp_path: Path) -> None:
     assert joined["categories"].to_pylist() == [[], None, ["red"], None]
     for name, write in {
         "l.csv": lambda path: path.write_text("video_id,categories\nc,red\na,\n"),
-        "l.jsonl": lambda path: path.write_text('{"video_id": "c", "categories": ["red"]}\n{"video_id": "a", "categories": []}\n'),
+        "l.jsonl": lambda path: path.write_text(
+            '{"video_id": "c", "categories": ["red"]}\n{"video_id": "a", "categories": []}\n'
+        ),
         "l.parquet": lambda path: pq.write_table(table, path),
     }.items():
         write(tmp_path / name)

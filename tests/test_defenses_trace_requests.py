@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from unsafe_video_dataset.defenses.trace_requests import Request, as_requests, read_requests
+from unsafe_video_dataset.defenses.trace_requests import Request, as_requests, limited, read_requests
 from unsafe_video_dataset.errors import FaultsError, InputError
 
 SECRET = "a very private prompt"
@@ -16,7 +16,13 @@ SECRET = "a very private prompt"
 
 def test_each_prompt_is_taken_with_each_seed_and_is_its_own_group() -> None:
     made = as_requests(["one", {"prompt": "two"}, {"prompt": "three", "seed": 9, "group_id": "g"}], seeds=(0, 1))
-    assert [(request.prompt, request.seed) for request in made] == [("one", 0), ("one", 1), ("two", 0), ("two", 1), ("three", 9)]
+    assert [(request.prompt, request.seed) for request in made] == [
+        ("one", 0),
+        ("one", 1),
+        ("two", 0),
+        ("two", 1),
+        ("three", 9),
+    ]
     assert made[0].group_id == made[1].group_id != made[2].group_id
     assert made[4].group_id == "g"
     assert made[0].prompt_sha256 == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
@@ -69,3 +75,13 @@ def test_a_faulty_file_lists_every_line(tmp_path: Path) -> None:
     assert [fault.line for fault in caught.value.faults] == [2, 3]
     with pytest.raises(InputError, match="can't be read"):
         read_requests(tmp_path / "missing.txt")
+
+
+def test_a_part_of_the_requests_doesnt_depend_on_their_order() -> None:
+    made = as_requests(["one", "two", "three"], seeds=range(4))
+    part = limited(made, 5)
+    assert len(part) == 5
+    assert limited(made[::-1], 5) == part
+    assert limited(made, 99) == limited(made, 12)
+    with pytest.raises(InputError, match="at least 1"):
+        limited(made, 0)

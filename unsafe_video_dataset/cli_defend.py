@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ._console import add_json, epilog, load_module, print_json, text_table
-from .errors import InputError
+from .cli_defend_record import add_record, numbers
 
-PROXY = "proxy"
 SPLITS = ("train", "validation", "test", "all")
 
 
@@ -25,94 +22,8 @@ def add_commands(commands: Any, *more: Callable[[Any], None]) -> None:
         **epilog("unsafe-video defend replay out/traces --detector out/detector"),
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_record, _add_train, _add_calibrate, _add_replay, *more):
+    for add in (add_record, _add_train, _add_calibrate, _add_replay, *more):
         add(verbs)
-
-
-# --- record -----------------------------------------------------------------------------------------------------------
-
-
-def _add_record(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "record",
-        help="generate videos and keep x0 of the chosen steps",
-        description="Generate each prompt with each seed and keep x0 of the chosen steps. Sizes are printed first. A recording "
-        "that was stopped goes on. Prompts are stored as hashes.",
-        **epilog(
-            "unsafe-video defend record path/to/pipeline --prompts prompts.jsonl --seeds 0-3 --steps 1-10 --out out/traces"
-        ),
-    )
-    parser.add_argument("pipeline", metavar="PIPELINE", help="'proxy', a local diffusers folder, or module:function")
-    parser.add_argument("--prompts", type=Path, required=True, metavar="FILE", help=".txt, one a line, or .jsonl")
-    parser.add_argument("--seeds", default="0", metavar="N,A-B", help="seeds for each prompt (default 0)")
-    parser.add_argument("--steps", metavar="N,A-B", help="denoising steps to keep (default all)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    labels = parser.add_mutually_exclusive_group()
-    labels.add_argument("--labels", type=Path, metavar="FILE", help="table: video_id or sample_id, and categories or is_unsafe")
-    labels.add_argument("--labeller", metavar="MODULE:FUNCTION", help="a function of the frames (the proxy has its oracle)")
-    parser.add_argument("--arguments", default="{}", metavar="JSON", help='more arguments of the pipeline: {"num_frames": 16}')
-    parser.add_argument("--model", default="", help="a name for the weights, kept with the traces")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch-size", type=int, default=1, help="videos generated at a time")
-    parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="of the stored x0")
-    parser.add_argument("--x0-convention", choices=("scheduler", "uvd"), default="scheduler")
-    parser.add_argument("--max-bytes", type=int, metavar="N", help="refuse to record more than this")
-    parser.add_argument("--stop-early", action="store_true", help="end each generation after the last kept step: no frames")
-    add_json(parser)
-    parser.set_defaults(call=_record)
-
-
-def _record(arguments: argparse.Namespace) -> int:
-    record, requests = load_module("defenses.record"), load_module("defenses.trace_requests")
-    pipelines = load_module("defenses.pipelines")
-    seeds, loud = _numbers(arguments.seeds, "--seeds"), not arguments.json
-    prompts = requests.read_requests(arguments.prompts, seeds=seeds)
-    try:
-        call = json.loads(arguments.arguments)
-    except ValueError:
-        call = None
-    if not isinstance(call, dict):
-        raise InputError('--arguments must be a JSON object, such as {"num_inference_steps": 25}.')
-    labels: Any = arguments.labels
-    if arguments.labeller is not None:
-        labels = pipelines.load_function(arguments.labeller)
-    pipe = pipelines.load_pipeline(arguments.pipeline, device=arguments.device)
-    if arguments.pipeline == PROXY:
-        call = {**pipelines.proxy_call(), **call}
-        if labels is None and not arguments.stop_early:
-            labels = pipelines.proxy_oracle()
-    traces = record.record(
-        pipe,
-        prompts,
-        arguments.out,
-        steps=None if arguments.steps is None else _numbers(arguments.steps, "--steps"),
-        labels=labels,
-        call=call,
-        finish=not arguments.stop_early,
-        precision=arguments.precision,
-        x0_convention=arguments.x0_convention,
-        batch_size=arguments.batch_size,
-        max_bytes=arguments.max_bytes,
-        model=arguments.model or (PROXY if arguments.pipeline == PROXY else ""),
-        progress=loud,
-        say=print if loud else _to_stderr,
-    )
-    done: dict[str, Any] = {
-        "out": str(arguments.out),
-        "samples": len(traces),
-        "steps": list(traces.steps),
-        "shape": list(traces.shape),
-        "scheduler": traces.settings["scheduler"],
-        "labelled": sum(row is not None for row in traces.samples["categories"].to_pylist()),
-        "categories": {name: _count(traces, name) for name in traces.categories},
-        "sha256": traces.sha256,
-    }
-    if arguments.json:
-        print_json(done)
-    else:
-        shown = ", ".join(f"{name} {count}" for name, count in done["categories"].items()) or "none"
-        print(f"{done['samples']} samples in {arguments.out}, {done['labelled']} labelled; unsafe: {shown}")
-    return 0
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
@@ -155,7 +66,7 @@ def _train(arguments: argparse.Namespace) -> int:
         learning_rate=arguments.learning_rate,
         width=arguments.width,
         negatives=arguments.negatives,
-        steps=None if arguments.steps is None else tuple(_numbers(arguments.steps, "--steps")),
+        steps=None if arguments.steps is None else tuple(numbers(arguments.steps, "--steps")),
         seed=arguments.seed,
     )
     names = None if arguments.categories is None else [name.strip() for name in arguments.categories.split(",")]
@@ -215,7 +126,7 @@ def _add_replay(verbs: Any) -> None:
 
 def _replay(arguments: argparse.Namespace) -> int:
     traces, detector = _traces(arguments), _detector(arguments)
-    etas = None if arguments.etas is None else _numbers(arguments.etas, "--etas")
+    etas = None if arguments.etas is None else numbers(arguments.etas, "--etas")
     votes = load_module("defenses.trace_votes").replay(traces, detector, **_how(arguments))
     cells = votes.table(etas=etas, lams=[part.strip() for part in arguments.lambdas.split(",")])
     if arguments.out is not None:
@@ -294,26 +205,5 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _count(traces: Any, category: str) -> int:
-    return sum(category in (row or ()) for row in traces.samples["categories"].to_pylist())
-
-
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 def _fpr(text: str) -> float | None:
     return None if text == "best" else float(text)
-
-
-def _numbers(text: str, flag: str) -> list[int]:
-    """`0,3,5-7` as numbers."""
-    found: list[int] = []
-    for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not low.isdigit() or (dash and not high.isdigit()) or (dash and int(high) - int(low) > 1_000_000):
-            raise InputError(f"{flag} {text!r}: give whole numbers and ranges, such as 1-10 or 0,3,5-7.")
-        found += range(int(low), int(high or low) + 1)
-    if not found:
-        raise InputError(f"{flag} {text!r} is an empty range.")
-    return found

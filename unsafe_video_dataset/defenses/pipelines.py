@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MissingDependency
+from .base import Frames
+from .trace_requests import SPLITS, Request
 
 PROXY = "proxy"
 
@@ -20,7 +23,7 @@ def load_pipeline(name: str, *, device: str = "cpu") -> Any:
     Raises `InputError` where it isn't there or can't be loaded, `MissingDependency` without diffusers.
     """
     if name == PROXY:
-        pipe = load_function("unsafe_video_dataset.defenses.proxy:load_proxy")()
+        pipe = load_function("unsafe_video_dataset.defenses.proxy.model:load_proxy")()
     elif Path(name).is_dir():
         pipe = _from_folder(Path(name))
     elif ":" in name:
@@ -48,6 +51,32 @@ def load_function(name: str) -> Any:
         raise InputError(f"{module} has no {attribute or 'function'}. Give module:function.") from None
     finally:
         sys.path.pop(0)
+
+
+def proxy_requests() -> list[Request]:
+    """The proxy's own prompts, of all splits, with their seeds. The kind is that of its main prompts, else the stratum."""
+    from .proxy.prompts import prompt_set
+
+    prompts = [prompt for split in SPLITS for prompt in prompt_set(split)]
+    return [Request(p.text, p.seed, "p" + p.group, p.kind if p.stratum == "main" else p.stratum, p.split) for p in prompts]
+
+
+def proxy_call() -> dict[str, Any]:
+    """The arguments of every call of the proxy: size, frames, steps."""
+    from .proxy.model import settings
+
+    return {name: value for name, value in settings().items() if name != "output_type"}
+
+
+def proxy_oracle() -> Callable[[Frames], tuple[str, ...] | None]:
+    """The proxy's labeller: the blocked concepts that a video shows, None where it can't be told."""
+    from .proxy.oracle import read
+
+    def label(frames: Frames) -> tuple[str, ...] | None:
+        reading = read(frames)[0]
+        return None if reading.unclear else reading.categories
+
+    return label
 
 
 def _from_folder(folder: Path) -> Any:

@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from tqdm import tqdm
 
-from ..errors import DefenseNotAttached, GenerationBlocked, InputError, one_of
-from .base import Frames, GenerationInfo, Tensor, Verdict, X0Convention
-from .guard import guard
+from ..errors import DefenseNotAttached, InputError, one_of
+from .base import Frames, GenerationInfo, X0Convention
+from .recorder import Caller, Seen
 from .scrub import videos_of
-from .tap import plain_class
 from .trace_labels import AnyLabels, categories_of, join_labels, read_labels
 from .trace_requests import Request, as_requests
-from .trace_store import FORMAT, Precision, SizePlan, TraceStore, free_bytes, index_table
+from .trace_size import Precision, SizePlan, free_bytes
+from .trace_store import FORMAT, TraceStore, index_table
 from .traces import Traces
 
 Labeller = Callable[[Frames], object]
 SHARD_BYTES = 256 * 2**20
-
-
-@dataclass
-class _Seen:
-    """A latent defence that allows everything and keeps x0 of some steps, on the CPU. For one call of the pipeline."""
-
-    name = "recorder"
-    wanted: frozenset[int]
-    last: int | None = None  # block after this step: nothing more is needed
-    infos: dict[int, GenerationInfo] = field(default_factory=dict)
-    kept: dict[int, dict[int, tuple[float, float, Tensor]]] = field(default_factory=dict)
-
-    def start(self, info: GenerationInfo) -> int:
-        """The sample's number. A second pass over the timesteps (FreeInit) replaces what the first one left."""
-        self.infos[info.sample], self.kept[info.sample] = info, {}
-        return info.sample
-
-    def observe(self, state: int, *, step: int, timestep: float, x0: Tensor, log_snr: float) -> tuple[int, Verdict | None]:
-        """Keep x0, and block where no later step is wanted."""
-        if step in self.wanted:
-            self.kept[state][step] = (timestep, log_snr, x0.detach().to("cpu", copy=True))
-        return state, Verdict("block", decided_by=self.name) if self.last is not None and step >= self.last else None
-
-    def finish(self, state: int) -> Verdict:
-        """Allow."""
-        return Verdict("allow", decided_by=self.name)
 
 
 def record(
@@ -77,7 +48,8 @@ def record(
     """Generate each prompt with each seed and keep x0 of the chosen steps in the folder `out`; returns the opened traces.
 
     `prompts`: see `as_requests`. `steps`: numbers from 1, or how many of the first ones, or None for all. `labels`: a callable
-    of the final frames (uint8 [T, H, W, 3]; see `categories_of` for what it gives) or a table joined by id. `call`:
+    of the final frames (uint8 [T, H, W, 3]; see `categories_of` for what it gives; None: no label) or
+    a table joined by id. `call`:
     further arguments of the pipeline (plain JSON values). `encode`: makes MP4 bytes of the frames; they are kept as
     `videos/<video_id>.mp4`, the id being the first 16 hex digits of their sha256. `finish=False` stops each generation after
     the last chosen step, where labels come from elsewhere. `model` names the weights, so that others' aren't mixed in.
@@ -98,7 +70,7 @@ def record(
         read_labels(labels)  # a bad table is refused before hours of generation
     requests = as_requests(prompts, seeds=seeds)
     arguments = _arguments(call)
-    caller = _Caller(pipe, arguments, x0_convention, frames=bool(labeller or encode))
+    caller = Caller(pipe, arguments, x0_convention, frames=bool(labeller or encode))
     with caller.quiet():
         info = caller.probe(requests[0])
         chosen = chosen_steps(steps, info.num_steps)
@@ -138,59 +110,8 @@ def chosen_steps(steps: Sequence[int] | int | None, num_steps: int) -> tuple[int
     return chosen
 
 
-class _Caller:
-    """Calls one pipeline with prompts and seeds, with or without decoding."""
-
-    def __init__(self, pipe: Any, arguments: dict[str, Any], x0_convention: X0Convention, *, frames: bool) -> None:
-        self.pipe, self.x0_convention = pipe, x0_convention
-        accepted = inspect.signature(plain_class(pipe).__call__).parameters
-        self.arguments = dict(arguments)
-        if "output_type" in accepted:  # without frames to look at, nothing need be decoded
-            self.arguments["output_type"] = "np" if frames else "latent"
-
-    def probe(self, request: Request) -> GenerationInfo:
-        """What a sample looks like, from one evaluation of the denoiser."""
-        seen = _Seen(frozenset(), last=1)
-        self.run([request], seen)
-        return seen.infos[0]
-
-    def run(self, requests: Sequence[Request], seen: _Seen) -> Any:
-        """The pipeline's output; None where the recorder stopped it."""
-        import torch
-
-        generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
-        prompts: Any = [request.prompt for request in requests]
-        one = len(requests) == 1
-        watched = guard(self.pipe, seen, x0_convention=self.x0_convention)
-        try:
-            with watched:
-                given = {"prompt": prompts[0] if one else prompts, "generator": generators[0] if one else generators}
-                output = self.pipe(**given, **self.arguments)
-        except GenerationBlocked as blocked:
-            if blocked.verdict.decided_by == seen.name:
-                return None
-            raise  # the recorder itself failed, or a guard of the caller's own blocked
-        return output
-
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """One progress bar, not one a generation; the pipeline's own setting comes back."""
-        before = getattr(self.pipe, "_progress_bar_config", None)
-        if not hasattr(self.pipe, "set_progress_bar_config"):
-            yield
-            return
-        self.pipe.set_progress_bar_config(**{**(before or {}), "disable": True})
-        try:
-            yield
-        finally:
-            if before is None:
-                del self.pipe._progress_bar_config
-            else:
-                self.pipe._progress_bar_config = before
-
-
 def _record_batch(
-    caller: _Caller,
+    caller: Caller,
     store: TraceStore,
     batch: Mapping[str, Request],
     steps: Sequence[int],
@@ -200,7 +121,7 @@ def _record_batch(
 ) -> None:
     import torch
 
-    seen = _Seen(frozenset(steps), last=None if finish else steps[-1])
+    seen = Seen(frozenset(steps), last=None if finish else steps[-1])
     output = caller.run(list(batch.values()), seen)
     videos = videos_of(output) if labeller or encode else [None] * len(batch)
     if len(seen.kept) != len(batch) or len(videos) != len(batch):
@@ -234,7 +155,8 @@ def _record_batch(
             "steps": [[step, kept[step][0], kept[step][1], math.exp(-kept[step][1] / 2)] for step in steps],
         }
         if labeller is not None and frames is not None:
-            facts["categories"] = categories_of(labeller(frames))
+            answer = labeller(frames)
+            facts["categories"] = None if answer is None else categories_of(answer)
         if encode is not None and frames is not None:
             facts["video_id"] = _save_video(store.folder / "videos", encode(frames))
         store.add(facts, x0)

@@ -108,6 +108,13 @@ def read_requests(path: Path, *, seeds: Sequence[int] = (0,)) -> list[Request]:
     return as_requests(items, seeds=seeds)
 
 
+def limited(requests: Sequence[Request], limit: int) -> list[Request]:
+    """At most so many of the requests, drawn by a hash of prompt and seed. Raises `InputError` for less than 1."""
+    if limit < 1:
+        raise InputError(f"limit={limit}: give at least 1.")
+    return sorted(requests, key=lambda r: hashlib.sha256(f"{r.prompt_sha256} {r.seed}".encode()).hexdigest())[:limit]
+
+
 def _requests_of(item: str | Request | Mapping[str, Any], seeds: Sequence[int]) -> list[Request]:
     if isinstance(item, Request):
         return [item]

@@ -15,25 +15,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .._console import write_text
-from ..errors import InputError, IntegrityError, StorageError
+from ..errors import InputError, IntegrityError
 from ..integrity import sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-Precision = Literal["fp16", "fp32"]
-BYTES = {"fp16": 2, "fp32": 4}
 INDEX = pa.schema(
     [
         ("sample_id", pa.string()),
@@ -58,60 +54,6 @@ INDEX = pa.schema(
     ]
 )
 PER_STEP = ("step", "timestep", "log_snr", "sigma", "shard", "row")
-
-
-@dataclass(frozen=True)
-class SizePlan:
-    """What a recording will take: `samples` still to make, of `steps` steps of `shape` in `precision`; sizes in bytes."""
-
-    samples: int
-    done: int
-    steps: tuple[int, ...]
-    num_steps: int
-    shape: tuple[int, ...]
-    precision: Precision
-    free_bytes: int
-
-    @property
-    def sample_bytes(self) -> int:
-        """Tensor bytes of one sample."""
-        size = BYTES[self.precision] * len(self.steps)
-        for axis in self.shape:
-            size *= axis
-        return size
-
-    @property
-    def total_bytes(self) -> int:
-        """Tensor bytes of all samples, done or not."""
-        return self.sample_bytes * (self.samples + self.done)
-
-    def to_text(self) -> str:
-        """One line for people."""
-        shown = "x".join(map(str, self.shape))
-        return (
-            f"{self.samples} samples to record ({self.done} done) x {len(self.steps)} of {self.num_steps} steps x {shown} "
-            f"{self.precision} = {_size(self.sample_bytes * self.samples)} more, {_size(self.total_bytes)} in all; "
-            f"{_size(self.free_bytes)} free"
-        )
-
-    def check(self, *, max_bytes: int | None, shard_samples: int) -> None:
-        """Raise `StorageError` where the limit or the disk is too small: all of it, and one shard while it is packed."""
-        if max_bytes is not None and self.total_bytes > max_bytes:
-            raise StorageError(
-                f"The traces would take {_size(self.total_bytes)}, over the limit of {_size(max_bytes)}. Record fewer steps or "
-                "samples, use fp16, or raise max_bytes."
-            )
-        extra = min(shard_samples, self.samples + self.done) * self.sample_bytes
-        needed = self.samples * self.sample_bytes + extra
-        if needed > self.free_bytes:
-            raise StorageError(
-                f"Recording needs {_size(needed)} and the disk has {_size(self.free_bytes)} free. Record fewer steps or "
-                "samples, use fp16, or another folder."
-            )
-
-    def to_dict(self) -> dict[str, object]:
-        """The plan as plain JSON values."""
-        return {**vars(self), "sample_bytes": self.sample_bytes, "total_bytes": self.total_bytes}
 
 
 class TraceStore:
@@ -194,13 +136,6 @@ class TraceStore:
             )
 
 
-def free_bytes(folder: Path) -> int:
-    """Free bytes on the disk that holds (or will hold) the folder."""
-    while not folder.exists():
-        folder = folder.absolute().parent
-    return shutil.disk_usage(folder).free
-
-
 def shard_facts(path: Path) -> list[dict[str, Any]]:
     """The samples' facts of a part or shard, without reading its tensor. Raises `IntegrityError` where it can't be read."""
     from safetensors import SafetensorError, safe_open
@@ -259,10 +194,3 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-
-def _size(count: int) -> str:
-    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.3g} {units[0]}"

@@ -54,13 +54,13 @@ def calibrate(
         for k, name in enumerate(detector.categories)
     }
     scores = 1 / (1 + np.exp(-logits / np.array(list(temperature.values()))))
-    flat, truth = scores.reshape(-1, scores.shape[2]), np.repeat(unsafe, scores.shape[1])
-    limits = fit_thresholds(flat, truth, target_fpr=target_fpr)
+    flat, rows = scores.reshape(-1, scores.shape[2]), np.repeat(targets, scores.shape[1], axis=0)
+    limits = fit_thresholds(flat, rows, target_fpr=target_fpr)
     made = Calibration(
         temperature=temperature,
         thresholds=dict(zip(detector.categories, limits.tolist(), strict=True)),
         target_fpr=target_fpr,
-        votes_fpr=float((flat[~truth] >= limits).any(axis=1).mean()),
+        votes_fpr=float((flat[~rows.any(axis=1)] >= limits).any(axis=1).mean()),
         evidence=fit_evidence(scores.max(axis=2), unsafe).to_dict(),
         samples=len(chosen),
         groups=len(set(chosen.group_ids)),
@@ -105,16 +105,19 @@ def fit_temperature(logits: Floats, truth: NDArray[np.bool_]) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def fit_thresholds(scores: Floats, unsafe: NDArray[np.bool_], *, target_fpr: float | None) -> Floats:
-    """A threshold a category, float64 [K], from scores [n, K] and labels [n] (unsafe in any category).
+def fit_thresholds(scores: Floats, targets: NDArray[np.bool_], *, target_fpr: float | None) -> Floats:
+    """A threshold a category, float64 [K], from scores [n, K] and labels [n, K].
 
-    All categories let the same number of safe rows pass, the largest one for which the share of safe rows with any positive
-    vote stays at most `target_fpr`; or, for None, the one with the best balanced accuracy of such votes.
+    All categories let the same number of safe rows (none of the K) pass, the largest one for which the share of safe rows with
+    any positive vote stays at most `target_fpr`; or, for None, the one with the best balanced accuracy of such votes. A
+    category that has all of its own positives above fewer safe rows takes no more of them.
     """
+    unsafe = targets.any(axis=1)
     safe = np.sort(scores[~unsafe], axis=0)[::-1]
-    best, found = -1.0, _above(scores, safe[0])
+    enough = _below(scores, targets)
+    best, found = -1.0, np.maximum(_above(scores, safe[0]), enough)
     for passing in _counts(len(safe)):
-        limits = _above(scores, safe[passing])
+        limits = np.maximum(_above(scores, safe[passing]), enough)
         votes = np.asarray((scores >= limits).any(axis=1))
         fpr, tpr = float(votes[~unsafe].mean()), float(votes[unsafe].mean())
         if target_fpr is None:
@@ -139,4 +142,16 @@ def _above(scores: Floats, floor: Floats) -> Floats:
         higher = scores[:, k][scores[:, k] > value]
         middle = (value + (higher.min() if len(higher) else 1.0)) / 2
         made[k] = middle if middle > value else np.nextafter(value, 2.0)
+    return made
+
+
+def _below(scores: Floats, targets: NDArray[np.bool_]) -> Floats:
+    """Halfway between the lowest score of a category's positives and the next lower one; 0 where it has no positive."""
+    made = np.zeros(scores.shape[1])
+    for k in range(scores.shape[1]):
+        own = scores[targets[:, k], k]
+        if len(own):
+            lower = scores[scores[:, k] < own.min(), k]
+            middle = (own.min() + (lower.max() if len(lower) else 0.0)) / 2
+            made[k] = middle if middle < own.min() else own.min()
     return made

@@ -22,7 +22,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as in
 _KEPT = (  # of a VideoMAEConfig: what makes the network; no path, no id of an upload
     *("image_size", "patch_size", "num_channels", "num_frames", "tubelet_size", "hidden_size", "num_hidden_layers"),
     *("num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob"),
-    *("initializer_range", "layer_norm_eps", "qkv_bias", "use_mean_pooling"),
+    *("initializer_range", "layer_norm_eps", "qkv_bias", "qv_bias", "use_mean_pooling"),
 )
 
 
@@ -37,10 +37,9 @@ class PerStepVideoMAE(nn.Module):
         transformers = _transformers()
         if not steps or not categories or min(steps) < 1:
             raise InputError("Give at least one step (from 1) and one category.")
-        self.settings = {name: value for name, value in config.items() if name in _KEPT}
         self.steps, self.categories, self.decode = tuple(sorted(set(steps))), tuple(categories), decode
-        made = transformers.VideoMAEConfig(**self.settings, num_labels=2)
-        self.settings = {name: getattr(made, name) for name in _KEPT}
+        made = transformers.VideoMAEConfig(**{name: config[name] for name in _KEPT if name in config}, num_labels=2)
+        self.settings = {name: value for name, value in made.to_dict().items() if name in _KEPT}
         self.config = made
         self.models = nn.ModuleDict(
             {
@@ -120,17 +119,19 @@ def frames_decoder(vae: Any) -> Decode:
     where the config has them (Wan, LTX). Latents of other scales (packed ones) need a callable of your own.
     """
     config = vae.config
+    scale = getattr(config, "scaling_factor", None) or 1.0
 
     @torch.no_grad()
     def decode(x0: Tensor) -> Tensor:
         weight = next(vae.parameters())
         latents = x0.to(weight.device, weight.dtype)
-        mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+        mean, std = _means(vae)
         if mean is not None and std is not None:
             at = (-1, 1, 1, 1)
-            latents = latents * latents.new_tensor(std).view(at) + latents.new_tensor(mean).view(at)
+            mean, std = (torch.as_tensor(value, device=latents.device, dtype=latents.dtype).view(at) for value in (mean, std))
+            latents = latents * std / scale + mean
         else:
-            latents = latents / getattr(config, "scaling_factor", 1.0) + (getattr(config, "shift_factor", None) or 0.0)
+            latents = latents / scale + (getattr(config, "shift_factor", None) or 0.0)
         if any(name in type(vae).__name__ for name in _CLIPS):
             frames = vae.decode(latents[None]).sample[0].transpose(0, 1)
         else:
@@ -138,6 +139,13 @@ def frames_decoder(vae: Any) -> Decode:
         return (frames.float() / 2 + 0.5).clamp(0, 1).to(x0.device)  # type: ignore[no-any-return]
 
     return decode
+
+
+def _means(vae: Any) -> tuple[Any, Any]:
+    """Channel means and deviations of the latents, from the config (Wan) or the weights (LTX); (None, None) without any."""
+    buffers = dict(vae.named_buffers())
+    mean, std = (buffers.get(name, getattr(vae.config, name, None)) for name in ("latents_mean", "latents_std"))
+    return mean, std
 
 
 def _transformers() -> Any:
