@@ -189,7 +189,8 @@ def _filters(
         if (folder / "video.json").is_file():
             found = VideoFilter.load(folder, name=name)
         else:
-            fit = FitSettings(epochs=settings.filter_epochs, seed=settings.seed)
+            more = 4 if sees == "frame" else 1  # a pass shows it one frame of each clip
+            fit = FitSettings(epochs=more * settings.filter_epochs, seed=settings.seed)
             found = VideoFilter.fit(
                 videos["train"], targets["train"], sees=sees, categories=world.categories, settings=fit, progress=progress
             )

@@ -25,7 +25,7 @@ class BenchSettings:
     train_steps: tuple[int, ...] = (1, 2, 3, 4, 5, 7, 9, 11, 13, 15, 17, 20, 25, 30, 40, 50)
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: int = 10
-    filter_epochs: int = 30
+    filter_epochs: int = 12
     guarded: int = 64
     rounds: int = 15
     bootstrap: int = 1000
@@ -62,7 +62,7 @@ def fast(*, seed: int = 0) -> BenchSettings:
         train_steps=(1, 2, 3, 5, 7, 10, 15, 20, 30, 50),
         seeds=(0,),
         epochs=6,
-        filter_epochs=10,
+        filter_epochs=12,
         guarded=16,
         rounds=5,
         bootstrap=400,

@@ -34,7 +34,7 @@ class FitSettings:
     batch_size: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
-    width: int = 16
+    width: int = 8
     seed: int = 0
 
 
