@@ -1,8 +1,8 @@
 """One benchmark for every kind of defence, in stages that leave files: generate, verdicts, score.
 
-    from unsafe_video_dataset.defenses import as_prompt_defense, bench
-    result = bench.run("out/bench", bench.fast(), extra=[as_prompt_defense(my_filter, name="mine")])
-    print(bench.to_text(result))
+from unsafe_video_dataset.defenses import as_prompt_defense, bench
+result = bench.run("out/bench", bench.fast(), extra=[as_prompt_defense(my_filter, name="mine")])
+print(bench.to_text(result))
 """
 
 from __future__ import annotations

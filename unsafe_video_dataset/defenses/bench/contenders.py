@@ -136,7 +136,9 @@ def _detector(labelled: Any, settings: BenchSettings, seed: int, folder: Path, p
         same = known.get("settings", {}).get("epochs") == wanted.epochs and known.get("traces_sha256") == labelled.sha256
         if same and found.card.calibration is not None and known["settings"]["seed"] == seed:
             return found
-    trained = train(labelled, out=folder, settings=wanted, resume=(folder / "checkpoint.safetensors").is_file(), progress=progress)
+    trained = train(
+        labelled, out=folder, settings=wanted, resume=(folder / "checkpoint.safetensors").is_file(), progress=progress
+    )
     return calibrate(trained.detector, labelled, progress=progress).save(folder)
 
 
@@ -162,9 +164,7 @@ def latent_verdicts(name: str, point: Point, votes: StepVotes, settings: BenchSe
 # --- filters ------------------------------------------------------------------------------------------------------------
 
 
-def _filters(
-    made: Contenders, world: World, generated: Generated, settings: BenchSettings, out: Path, progress: bool
-) -> None:
+def _filters(made: Contenders, world: World, generated: Generated, settings: BenchSettings, out: Path, progress: bool) -> None:
     parts = {split: generated.part(split) for split in ("train", "validation", "test")}
     targets = {split: part.targets(world.categories) for split, part in parts.items()}
     prompts = {split: prompts_of(world, part) for split, part in parts.items()}
@@ -190,16 +190,14 @@ def _filters(
             found = VideoFilter.load(folder, name=name)
         else:
             more = 4 if sees == "frame" else 1  # a pass shows it one frame of each clip
-            fit = FitSettings(epochs=more * settings.filter_epochs, seed=settings.seed)
+            fit = FitSettings(epochs=more * settings.filter_epochs, shrink=2, seed=settings.seed)
             found = VideoFilter.fit(
                 videos["train"], targets["train"], sees=sees, categories=world.categories, settings=fit, progress=progress
             )
             found.thresholds = _limits(found.probabilities(videos["validation"]), targets["validation"], world.categories)
             found.save(folder)
         made.filters[name] = found
-        made.verdicts[name] = [
-            _scored(name, "output", found.probabilities(videos["test"]), found.thresholds, test, settings)
-        ]
+        made.verdicts[name] = [_scored(name, "output", found.probabilities(videos["test"]), found.thresholds, test, settings)]
 
 
 def prompts_of(world: World, part: Part) -> list[str]:
@@ -250,14 +248,26 @@ def _verdicts(
     denoised, decoded = (np.where(blocked, 0, every), ~blocked) if stage == "prompt" else (every, np.ones_like(blocked))
     looks = np.zeros_like(every)
     return Verdicts(
-        name, stage, tuple(part.ids), blocked, np.asarray(score, np.float64), denoised, looks, decoded, scores, categories, facts or {}
+        name,
+        stage,
+        tuple(part.ids),
+        blocked,
+        np.asarray(score, np.float64),
+        denoised,
+        looks,
+        decoded,
+        scores,
+        categories,
+        facts or {},
     )
 
 
 # --- other people's defences ----------------------------------------------------------------------------------------------
 
 
-def judged_by(defense: Defense | Chain, world: World, part: Part, settings: BenchSettings, *, progress: bool = False) -> Verdicts:
+def judged_by(
+    defense: Defense | Chain, world: World, part: Part, settings: BenchSettings, *, progress: bool = False
+) -> Verdicts:
     """Any defence on the samples of a part: prompts from the world, x0 of the steps 1 to `early` and clips from the files.
 
     A latent defence that is undecided after them is asked to `finish`.

@@ -92,9 +92,7 @@ class Part:
         return np.stack(made)
 
 
-def generate(
-    world: World, out: Path, *, steps: Sequence[int], batch_size: int = 32, progress: bool = True
-) -> Generated:
+def generate(world: World, out: Path, *, steps: Sequence[int], batch_size: int = 32, progress: bool = True) -> Generated:
     """Generate what isn't there yet and open all of it. A run that was stopped goes on; a finished one is only read.
 
     Raises `InputError` where the folder is of another world or other steps, `ChecksumError` where a file was changed.

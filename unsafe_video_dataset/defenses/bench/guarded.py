@@ -83,10 +83,7 @@ def _seconds(reports: Sequence[Any]) -> dict[str, float] | None:
     if not reports:
         return None
     rows = np.array(
-        [
-            [r.seconds, r.seconds - r.decode_seconds - r.detect_seconds, r.decode_seconds, r.detect_seconds]
-            for r in reports
-        ]
+        [[r.seconds, r.seconds - r.decode_seconds - r.detect_seconds, r.decode_seconds, r.detect_seconds] for r in reports]
     )
     middle = np.median(rows, axis=0).tolist()
     return {"n": len(reports), **dict(zip(("total", "denoise", "decode", "detect"), middle, strict=True))}

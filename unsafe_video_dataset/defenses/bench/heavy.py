@@ -10,7 +10,14 @@ from typing import Any
 def heavy_call(*, seed: int = 0, steps: int = 10) -> tuple[Any, Any, tuple[int, int, int, int]]:
     """(pipeline, call, latent shape): `call()` makes 8 frames of 128x128 pixels in `steps` steps with guidance."""
     import torch
-    from diffusers import AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel, UNetMotionModel
+    from diffusers import (
+        AnimateDiffPipeline,
+        AutoencoderKL,
+        DDIMScheduler,
+        MotionAdapter,
+        UNet2DConditionModel,
+        UNetMotionModel,
+    )
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from ..proxy.model import load_proxy
@@ -33,7 +40,7 @@ def heavy_call(*, seed: int = 0, steps: int = 10) -> tuple[Any, Any, tuple[int, 
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(16, 32, 32, 32),
+            block_out_channels=(32, 32, 64, 64),
             layers_per_block=1,
             latent_channels=4,
         )

@@ -46,9 +46,7 @@ def run(
     world = world or proxy_world(sampling_steps=settings.sampling_steps, scale=settings.scale, seed=settings.seed)
     _check_folder(out, settings, world)
     tell(f"generating {len(world.items)} videos")
-    generated = generate(
-        world, out / "generated", steps=settings.record, batch_size=settings.batch_size, progress=progress
-    )
+    generated = generate(world, out / "generated", steps=settings.record, batch_size=settings.batch_size, progress=progress)
     tell("training and choosing on validation")
     contenders = contend(world, generated, settings, out, extra=extra, progress=progress)
     part, pipe = generated.part("test"), world.load()

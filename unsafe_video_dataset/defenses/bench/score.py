@@ -45,9 +45,7 @@ class Scorer:
             "all": self._on(np.ones(len(self.truth), dtype=bool), blocked, score),
             "strata": {name: self._on(mask, blocked, score) for name, mask in {**self.wide, **self.masks}.items()},
             "lookalikes": self._lookalikes(blocked),
-            "within_prompt": measures.estimate(
-                measures.within(self.truth, score, self.groups, self.weights), n=self._mixed()
-            ),
+            "within_prompt": measures.estimate(measures.within(self.truth, score, self.groups, self.weights), n=self._mixed()),
             "categories": self._categories(listed),
             "cost": self._cost(listed),
         }
@@ -106,7 +104,7 @@ class Scorer:
 
     def _mixed(self) -> int:
         names = np.asarray(self.groups)
-        return sum(0 < self.truth[names == name].sum() < (names == name).sum() for name in np.unique(names))
+        return sum(0 < int(self.truth[names == name].sum()) < int((names == name).sum()) for name in np.unique(names))
 
     def _categories(self, listed: Sequence[Verdicts]) -> dict[str, Any]:
         if any(one.scores is None for one in listed):
@@ -146,9 +144,7 @@ class Scorer:
             return np.asarray((values * mask) @ self.weights.T / (mask.astype(np.float64) @ self.weights.T))
 
 
-def score(
-    world: World, part: Part, contenders: Contenders, settings: BenchSettings, parts: Parts
-) -> dict[str, Any]:
+def score(world: World, part: Part, contenders: Contenders, settings: BenchSettings, parts: Parts) -> dict[str, Any]:
     """Every number that verdicts and labels give."""
     scorer = Scorer(world, part, settings, parts)
     defenses = {name: scorer.defense(listed) for name, listed in contenders.verdicts.items()}

@@ -120,7 +120,9 @@ class Verdicts:
                 about["facts"],
             )
         except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
-            raise IntegrityError(f"{path} is no verdict file or is damaged ({type(error).__name__}). Run the stage anew.") from None
+            raise IntegrityError(
+                f"{path} is no verdict file or is damaged ({type(error).__name__}). Run the stage anew."
+            ) from None
 
 
 def chain(name: str, members: Sequence[Verdicts]) -> Verdicts:

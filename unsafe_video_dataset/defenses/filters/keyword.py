@@ -29,14 +29,10 @@ class KeywordFilter:
         self.name, self.spelling, self.joined = name, spelling, joined
         self._clean = normalise if spelling else _plain
         self.terms: dict[str, tuple[tuple[str, ...], ...]] = {
-            category: tuple(
-                tuple(self._clean(part) for part in ([term] if isinstance(term, str) else term)) for term in listed
-            )
+            category: tuple(tuple(self._clean(part) for part in ([term] if isinstance(term, str) else term)) for term in listed)
             for category, listed in terms.items()
         }
-        empty = [
-            category for category, listed in self.terms.items() if not listed or any(not t or "" in t for t in listed)
-        ]
+        empty = [category for category, listed in self.terms.items() if not listed or any(not t or "" in t for t in listed)]
         if empty or not self.terms:
             raise InputError(f"No terms, or an empty one, in {', '.join(empty) or 'the filter'}: give words with letters.")
 

@@ -101,9 +101,7 @@ class NgramFilter:
     def check_prompt(self, prompt: str) -> Verdict:
         """Block where a category's probability reaches its threshold; the score is the highest probability."""
         scores = self.probabilities([prompt])[0]
-        found = tuple(
-            name for name, score in zip(self.categories, scores, strict=True) if score >= self.thresholds[name]
-        )
+        found = tuple(name for name, score in zip(self.categories, scores, strict=True) if score >= self.thresholds[name])
         return Verdict("block" if found else "allow", float(scores.max()), found, stage="prompt", decided_by=self.name)
 
     def save(self, folder: str | Path) -> None:

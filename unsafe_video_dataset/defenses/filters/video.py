@@ -28,13 +28,14 @@ WEIGHTS, CARD = "video.safetensors", "video.json"
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a `VideoFilter` is trained. `width` is a multiple of 8."""
+    """How a `VideoFilter` is trained. `width` is a multiple of 8; frames are averaged over `shrink` x `shrink` pixels first."""
 
-    epochs: int = 12
+    epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
-    width: int = 8
+    width: int = 16
+    shrink: int = 1
     seed: int = 0
 
 
@@ -52,11 +53,16 @@ class VideoFilter:
         sees: Sees,
         categories: Sequence[str],
         thresholds: Mapping[str, float] | None = None,
+        shrink: int = 1,
         name: str = "",
     ) -> None:
-        self.net, self.sees, self.categories = net.eval().requires_grad_(False), one_of(sees, get_args(Sees), "sees"), tuple(categories)
+        self.net, self.sees, self.categories = (
+            net.eval().requires_grad_(False),
+            one_of(sees, get_args(Sees), "sees"),
+            tuple(categories),
+        )
         self.thresholds = dict.fromkeys(self.categories, 0.5) if thresholds is None else dict(thresholds)
-        self.name = name or f"{sees} filter"
+        self.name, self.shrink = name or f"{sees} filter", shrink
         if set(self.thresholds) != set(self.categories):
             raise InputError("Give a threshold for each category.")
 
@@ -78,15 +84,20 @@ class VideoFilter:
         """
         settings = settings or FitSettings()
         truth = np.asarray(targets, dtype=bool)
-        if videos.ndim != 5 or videos.shape[-1] != 3 or videos.dtype != np.uint8 or truth.shape != (len(videos), len(categories)):
+        if (
+            videos.ndim != 5
+            or videos.shape[-1] != 3
+            or videos.dtype != np.uint8
+            or truth.shape != (len(videos), len(categories))
+        ):
             raise InputError(
                 f"videos {videos.dtype}{list(videos.shape)} and targets {list(truth.shape)}: give uint8 [N, T, H, W, 3] and "
                 f"bool [N, {len(categories)}]."
             )
+        pixels = _pixels(videos, settings.shrink)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            net = LatentNet(LatentConfig.for_shape((3, *videos.shape[1:4]), len(categories), width=settings.width))
-        pixels = _pixels(videos)
+            net = LatentNet(LatentConfig.for_shape(pixels.shape[1:], len(categories), width=settings.width))
         net.set_scale(pixels.mean(dim=(0, 2, 3, 4)), pixels.std(dim=(0, 2, 3, 4)))
         labels = torch.tensor(truth, dtype=torch.float32)
         net.set_prior(labels.mean(dim=0))
@@ -113,14 +124,14 @@ class VideoFilter:
                     optimizer.step()
                     done += 1
                     bar.update()
-        return cls(net, sees=sees, categories=categories)
+        return cls(net, sees=sees, categories=categories, shrink=settings.shrink)
 
     @torch.no_grad()
     def probabilities(self, videos: NDArray[np.uint8], *, batch_size: int = 64) -> NDArray[np.float64]:
         """float64 [N, K] of uint8 videos [N, T, H, W, 3]."""
         made = []
         for start in range(0, len(videos), batch_size):
-            x = _pixels(videos[start : start + batch_size])
+            x = _pixels(videos[start : start + batch_size], self.shrink)
             if self.sees == "clip":
                 made.append(self.net(x, log_snr=_clean(len(x))).double().sigmoid())
                 continue
@@ -153,6 +164,7 @@ class VideoFilter:
             "categories": self.categories,
             "thresholds": self.thresholds,
             "config": asdict(self.net.config),
+            "shrink": self.shrink,
             "weights_sha256": sha256_file(folder / WEIGHTS),
         }
         write_text(folder / CARD, json.dumps(about, indent=1) + "\n")
@@ -169,7 +181,14 @@ class VideoFilter:
                 raise IntegrityError(f"{folder} is of another version or its weights are damaged. Train the filter anew.")
             net = LatentNet(LatentConfig(**about["config"]))
             net.load_state_dict(load_file(folder / WEIGHTS))
-            return cls(net, sees=about["sees"], categories=about["categories"], thresholds=about["thresholds"], name=name)
+            return cls(
+                net,
+                sees=about["sees"],
+                categories=about["categories"],
+                thresholds=about["thresholds"],
+                shrink=int(about["shrink"]),
+                name=name,
+            )
         except OSError:
             raise InputError(f"{folder} holds no video filter: VideoFilter.save writes {CARD} and {WEIGHTS}.") from None
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -178,9 +197,10 @@ class VideoFilter:
             raise IntegrityError(f"{folder} is no video filter of this version ({type(error).__name__}).") from None
 
 
-def _pixels(videos: NDArray[np.uint8]) -> Tensor:
-    """float32 [N, 3, T, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(videos)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+def _pixels(videos: NDArray[np.uint8], shrink: int) -> Tensor:
+    """float32 [N, 3, T, H / shrink, W / shrink] in [-1, 1]."""
+    pixels = torch.from_numpy(np.ascontiguousarray(videos)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    return nn.functional.avg_pool3d(pixels, (1, shrink, shrink)) if shrink > 1 else pixels
 
 
 def _clean(count: int) -> Tensor:
