@@ -38,8 +38,8 @@ CHAINS = (("keyword", LVD), ("ngram", LVD), (LVD, "clip filter"), ("keyword", LV
 
 @dataclass
 class Contenders:
-    """`verdicts`: name -> one a training seed, on the test split. `points`: name -> the chosen point of each seed; `curves`: the
-    best point for each eta (step, cut), of each seed. `votes`: split -> step votes of each seed."""
+    """`verdicts`: name -> one a training seed, on the test split. `points`: name -> the chosen point of each seed; `curves`:
+    rule -> for each seed the best point for each eta (step, cut). `votes`: split -> step votes of each seed."""
 
     detectors: list[Detector] = field(default_factory=list)
     votes: dict[str, list[StepVotes]] = field(default_factory=lambda: {"validation": [], "test": []})
@@ -143,8 +143,8 @@ def _detector(labelled: Any, settings: BenchSettings, seed: int, folder: Path, p
 
 
 def latent_verdicts(name: str, point: Point, votes: StepVotes, settings: BenchSettings, seed: int) -> Verdicts:
-    """A point's verdicts on votes. A blocked generation ends at the step of its decision, an allowed one goes on to the end; the
-    detector looks until the rule is certain (a single step: once)."""
+    """A point's verdicts on votes. A blocked generation ends at the step of its decision, an allowed one goes on to the end;
+    the detector looks until the rule is certain (a single step: once)."""
     blocked, step, score = point.decide(votes)
     return Verdicts(
         name,

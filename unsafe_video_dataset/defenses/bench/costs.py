@@ -70,7 +70,7 @@ def count_parts(world: World, pipe: Any, *, detector: Any, filters: Mapping[str,
         decode=whole - every,
         look=_flops(lambda: detector(seen[0], step=1, log_snr=0.0)),
         steps=steps,
-        filters={name: _flops(lambda f=found: f.check_video(frames)) for name, found in filters.items()},  # type: ignore[misc]
+        filters={name: _flops(lambda f=found: f.check_video(frames)) for name, found in filters.items()},
     )
 
 

@@ -162,7 +162,7 @@ def _make(world: World, out: Path, *, steps: Sequence[int], batch_size: int, pro
                 "categories": None if label is None else sorted(label),
             }
         )
-    clips = {name: one for name, one in sorted(zip(ids, data, strict=True))}
+    clips = dict(sorted(zip(ids, data, strict=True)))
     write_table(pa.table({"video_id": list(clips), "clip": pa.array(clips.values(), pa.binary())}), out / "clips.parquet")
     write_table(pa.Table.from_pylist(rows, schema=_SAMPLES), out / "samples.parquet")
 

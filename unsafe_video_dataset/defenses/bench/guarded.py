@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -58,11 +59,8 @@ def parity(
     steps_differ = 0
     watched = guard(pipe, defense)
     for i in tqdm(chosen, desc="guarded", unit="video", disable=not progress):
-        with watched:
-            try:
-                _call(pipe, world, prompts[i], part.rows[i]["seed"])
-            except GenerationBlocked:
-                pass
+        with watched, contextlib.suppress(GenerationBlocked):
+            _call(pipe, world, prompts[i], part.rows[i]["seed"])
         report = watched.last
         verdict = report.verdicts[0]
         calls["blocked" if verdict.blocked else "allowed"].append(report)
@@ -94,8 +92,9 @@ def overhead(
 ) -> dict[str, Any]:
     """What an allowed generation takes under each defence over what it takes alone: medians of ratios over alternating rounds.
 
-    Every round runs the call alone and under each defence; the order turns from round to round. `detect_share` is the share
-    of a guarded call's own time that was spent in the defence, which other work on the machine doesn't blur.
+    Every round runs the call alone and under each defence; the order turns from round to round. What is compared is the
+    processor time of this process, all threads together, which other work on the machine blurs less than the clock.
+    `detect_share` is the share of a guarded call's own seconds that was spent in the defence.
     """
     names = ["alone", *defenses]
     taken: dict[str, list[float]] = {name: [] for name in names}
@@ -105,18 +104,18 @@ def overhead(
         turned = names[number % len(names) :] + names[: number % len(names)]
         for name in turned:
             if name == "alone":
-                began = time.perf_counter()
+                began = time.process_time()
                 call()
-                taken[name].append(time.perf_counter() - began)
+                taken[name].append(time.process_time() - began)
                 continue
             watched = guard(pipe, defenses[name])
             with watched:
-                began = time.perf_counter()
+                began = time.process_time()
                 call()
-                taken[name].append(time.perf_counter() - began)
+                taken[name].append(time.process_time() - began)
             share[name].append(watched.last.detect_seconds / watched.last.seconds)
     alone = np.array(taken["alone"])
-    made: dict[str, Any] = {"rounds": rounds, "seconds_alone": float(np.median(alone))}
+    made: dict[str, Any] = {"rounds": rounds, "cpu_seconds_alone": float(np.median(alone))}
     for name in defenses:
         ratios = np.array(taken[name]) / alone
         low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75]).tolist()

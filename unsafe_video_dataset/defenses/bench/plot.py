@@ -1,4 +1,4 @@
-"""Figures of a result, as PNG and SVG: accuracy by step, cost by eta, accuracy by kind of prompt, the trade-off of the rules."""
+"""Figures of a result, as PNG and SVG: accuracy by step, cost by eta, accuracy by kind of prompt, the rules' trade-off."""
 
 from __future__ import annotations
 

@@ -34,9 +34,10 @@ def facts(result: Result) -> str:
     samples, settings, generated = result["samples"], result["settings"], result["generated"]
     unclear = sum(generated["unclear"].values())
     return (
-        f"World {result['world']['name']}, weights {result['world']['model'] or 'unnamed'}; {settings['sampling_steps']} sampling "
-        f"steps. {generated['n']} videos generated, {unclear} of them unclear to the judge and left out. Test set: {samples['n']} "
-        f"videos of {samples['groups']} prompts, {samples['unsafe']} unsafe; {samples['mixed_groups']} prompts gave both. "
+        f"World {result['world']['name']}, weights {result['world']['model'] or 'unnamed'}; {settings['sampling_steps']} steps "
+        f"of sampling. {generated['n']} videos generated, {unclear} of them unclear to the judge and left out. Test set: "
+        f"{samples['n']} videos of {samples['groups']} prompts, {samples['unsafe']} unsafe; {samples['mixed_groups']} prompts "
+        f"gave both. "
         f"Training seeds {', '.join(map(str, settings['seeds']))}; {settings['bootstrap']} bootstrap replicates over prompts. "
         f"torch {result['versions']['torch']}, diffusers {result['versions']['diffusers']}."
     )
@@ -68,7 +69,7 @@ def _grouped(result: Result) -> dict[str, list[Table]]:
 
 
 def _targets(result: Result) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in result["targets"]:
         less = one["wanted"] < 2 and one["wanted"] > 1
         said = "met" if one["met"] else "not met"
@@ -78,7 +79,7 @@ def _targets(result: Result) -> Table:
 
 
 def _main(result: Result) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, one in result["defenses"].items():
         found = one["all"]
         steps = one["cost"]["blocked"]
@@ -96,7 +97,7 @@ def _main(result: Result) -> Table:
 
 def _categories(result: Result) -> Table:
     names = result["world"]["categories"]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (name, *(_cell(one["categories"][category][metric]) for category in names for metric in ("auroc", "ap")))
         for name, one in result["defenses"].items()
         if one["categories"]
@@ -107,7 +108,7 @@ def _categories(result: Result) -> Table:
 
 def _strata(result: Result) -> Table:
     names = [name for name in result["samples"]["strata"] if name not in ("specified", "open")]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (name, *(_cell(one["strata"][stratum]["accuracy"]) for stratum in names)) for name, one in result["defenses"].items()
     ]
     counts = result["samples"]["strata"]
@@ -115,7 +116,7 @@ def _strata(result: Result) -> Table:
 
 
 def _reading(result: Result) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             name,
             _cell(one["strata"]["specified"]["accuracy"]),
@@ -130,7 +131,7 @@ def _reading(result: Result) -> Table:
 
 
 def _rules(result: Result) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, curve in result["curves"].items():
         for row in curve:
             if row["eta"] in _ETAS or row["eta"] == curve[-1]["eta"]:
@@ -150,7 +151,7 @@ def _rules(result: Result) -> Table:
 
 
 def _points(result: Result) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, one in result["defenses"].items():
         for seed, point in enumerate(one.get("points", ())):
             limit = max(point["thresholds"].values(), default=None)
@@ -171,7 +172,7 @@ def _points(result: Result) -> Table:
 
 
 def _cost(result: Result) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, one in result["defenses"].items():
         blocked, allowed = one["cost"]["blocked"], one["cost"]["allowed"]
         rows.append(
@@ -196,7 +197,7 @@ def _cost(result: Result) -> Table:
 
 
 def _differences(result: Result) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             name,
             _cell(one["accuracy"], sign="+"),
@@ -210,7 +211,7 @@ def _differences(result: Result) -> Table:
 
 
 def _parity(result: Result) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (rule, str(one["n"]), str(one["same_action"]), str(one["same_step"]), str(one["decodes_of_blocked"]))
         for rule, one in result["parity"].items()
     ]
@@ -219,7 +220,7 @@ def _parity(result: Result) -> Table:
 
 
 def _seconds(result: Result) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for rule, one in result["parity"].items():
         for name, found in one["seconds"].items():
             if found:
@@ -230,7 +231,7 @@ def _seconds(result: Result) -> Table:
 
 
 def _overhead(result: Result) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, one in result["overhead"].items():
         found = one["eta-lambda"]
         title = {"proxy": "the proxy (a small MLP)", "heavy": "AnimateDiff's UNet, narrow"}.get(name, name)
@@ -243,12 +244,12 @@ def _overhead(result: Result) -> Table:
                 f"{100 * found['detect_share']:.2f}%",
             )
         )
-    header = ("generator", "ms unguarded", "rounds", "guarded / unguarded (quartiles)", "of it in the detector")
+    header = ("generator", "CPU ms unguarded", "rounds", "guarded / unguarded (quartiles)", "of it in the detector")
     return "What a guard adds to an allowed generation", header, rows
 
 
 def _flops(result: Result) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in table(_costs(result), etas=_ETAS):
         saving: Any = row["saving"]
         overhead: Any = row["overhead"]
@@ -277,7 +278,7 @@ def _flops(result: Result) -> Table:
 
 def _real_saving(result: Result) -> Table:
     """The proxy's mean step of blocking put into the real sizes' costs."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     steps = result["settings"]["sampling_steps"]
     for name, one in result["defenses"].items():
         cost = one["cost"]["blocked"]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +111,8 @@ def proxy_world(*, sampling_steps: int = 50, scale: float = 1.0, seed: int = 0, 
         return [None if reading.unclear else reading.categories for reading in read(videos)]
 
     found: dict[tuple[str, int], Item] = {}
-    for split in ("train", "validation", "test"):
+    splits: tuple[Split, ...] = get_args(Split)
+    for split in splits:
         full = proxy_prompts.SIZES[split]
         sizes = proxy_prompts.Sizes(
             per_kind=round(full.per_kind * scale),
@@ -120,11 +121,11 @@ def proxy_world(*, sampling_steps: int = 50, scale: float = 1.0, seed: int = 0, 
             disguised=round(full.disguised * scale),
             unseen=round(full.unseen * scale),
         )
-        for prompt in proxy_prompts.prompt_set(split, sizes=sizes, seed=seed):  # type: ignore[arg-type]
+        for prompt in proxy_prompts.prompt_set(split, sizes=sizes, seed=seed):
             item = Item(
                 prompt.text,
                 prompt.seed,
-                split,  # type: ignore[arg-type]
+                split,
                 prompt.kind if prompt.stratum == "main" else prompt.stratum,
                 prompt.group,
                 specified=None not in (prompt.meaning.colour, prompt.meaning.shape, prompt.meaning.motion),
