@@ -131,7 +131,7 @@ def test_mistakes_are_named(pipe: Any, tmp_path: Path) -> None:
     about["unet"]["width"] = 64
     (tmp_path / "proxy.json").write_text(json.dumps(about))
     (tmp_path / "proxy.safetensors").write_bytes((parts.WEIGHTS / "proxy.safetensors").read_bytes())
-    with pytest.raises(InputError, match="don't fit its proxy.json"):
+    with pytest.raises(InputError, match=r"don't fit its proxy\.json"):
         parts.load_proxy(folder=tmp_path)
 
 
