@@ -180,8 +180,8 @@ class SubspaceDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         batch, frames = sample.shape[0], sample.shape[2]
         if sample[0].numel() != self.basis.shape[1]:
             raise InputError(
-                f"The proxy makes {self.config.num_frames} frames of {self.config.sample_size * PATCH} pixels; got a latent of "
-                f"{tuple(sample.shape[1:])}. Call the pipeline with the arguments of unsafe_video_dataset.defenses.proxy.settings()."
+                f"The proxy makes {self.config.num_frames} frames of {self.config.sample_size * PATCH} pixels; got a latent "
+                f"of {tuple(sample.shape[1:])}. Call the pipeline with the arguments of defenses.proxy.settings()."
             )
         text = encoder_hidden_states[:, -1]
         if len(text) != batch:
@@ -225,9 +225,7 @@ def make_scheduler(name: str = "ddim") -> Any:
     extra = {"clip_sample": False} if name in ("ddim", "ddpm") else {}
     if name == "ddim":
         extra["set_alpha_to_one"] = True
-    return getattr(diffusers, classes[name])(
-        **_NOISE, prediction_type="v_prediction", timestep_spacing="trailing", **extra
-    )
+    return getattr(diffusers, classes[name])(**_NOISE, prediction_type="v_prediction", timestep_spacing="trailing", **extra)
 
 
 def make_tokenizer(vocabulary: dict[str, int], merges: Sequence[Sequence[str]]) -> Any:

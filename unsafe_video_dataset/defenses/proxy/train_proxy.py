@@ -2,8 +2,9 @@
 
     python -m unsafe_video_dataset.defenses.proxy.train_proxy OUT --seed 0
 
-Three phases: principal components of rendered videos (closed form), the text encoder (it learns to tell colour, shape and motion
-from a prompt, with even odds for what is left open), then the denoiser with the text frozen. Everything follows from `--seed`
+Three phases: principal components of rendered videos (closed form), the text encoder (it learns to tell colour, shape and
+motion from a prompt, with even odds for what is left open), then the denoiser with the text frozen. Everything follows from
+`--seed`
 and the settings, whatever the clock. A checkpoint is kept in `OUT/checkpoint`; the same command goes on from it and ends with
 the same weights as a run that was not stopped. OUT gets `proxy.safetensors` (half precision) and `proxy.json`: settings, seed,
 tokens, losses, and the fidelity that the oracle finds, with n and Wilson intervals.
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -295,7 +295,7 @@ def _save(
     about = {"step": str(step), "losses": json.dumps(losses), "settings": json.dumps(asdict(settings), sort_keys=True)}
     tensors = {key: value.contiguous() for key, value in _tensors(parameters, mean, optimizer)}
     save_file(tensors, saved / f"{name}.tmp", metadata=about)
-    os.replace(saved / f"{name}.tmp", saved / f"{name}.safetensors")
+    (saved / f"{name}.tmp").replace(saved / f"{name}.safetensors")
 
 
 def _restore(
@@ -339,14 +339,14 @@ def _write(out: Path, about: dict[str, Any], models: dict[str, nn.Module]) -> No
         for key, value in module.state_dict().items()
     }
     save_file(tensors, out / "proxy.safetensors.tmp")
-    os.replace(out / "proxy.safetensors.tmp", out / "proxy.safetensors")
+    (out / "proxy.safetensors.tmp").replace(out / "proxy.safetensors")
     _write_json(out / "proxy.json", about)
 
 
 def _write_json(path: Path, about: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def main(argv: list[str] | None = None) -> int:
