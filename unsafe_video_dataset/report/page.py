@@ -1,0 +1,230 @@
+"""`index.html` and the colours of the page, from the template in `assets/` and the facts of a release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from string import Template
+from typing import Any
+
+from ..palette import CATEGORY_COLORS, COLORS, GREY, SEQUENTIAL_STOPS
+from ..release import Release
+from ..report_text import cell
+from ..taxonomy import CATEGORIES, CATEGORY_TITLES, SPLITS
+from . import charts
+from .charts import escape
+from .facts import Bar, Facts
+from .models import BOOTSTRAP, CurveSet, Model
+from .rows import Rows
+
+SCRIPTS = ("store.js", "select.js", "votes.js", "list.js", "detail.js", "download.js", "main.js")
+ASSETS = ("page.css", *SCRIPTS)
+_SHOWN_METRICS = (("ap", "AP"), ("auroc", "AUROC"), ("f1", "F1"))
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that `index.html` says."""
+
+    release: Release
+    rows: Rows
+    facts: Facts
+    models: Sequence[Model]
+    curves: Sequence[CurveSet]
+    revealed: bool
+    pictures: bool
+    broken: int
+
+
+def asset(name: str) -> str:
+    """The text of a file of `assets/`."""
+    return resources.files(__package__).joinpath("assets").joinpath(name).read_text(encoding="utf-8")
+
+
+def palette_css() -> str:
+    """The palette of every figure as classes: `fill-<category>`, `line-<category>`, and the steps of the heat map."""
+    colours = {**{name: COLORS[name] for name in (*CATEGORIES, "unsafe", "not_unsafe")}, "none": GREY}
+    lines = [f":root {{ {' '.join(f'--c-{name}: {colour};' for name, colour in colours.items())} }}"]
+    for name in colours:
+        lines.append(f".fill-{name} {{ fill: var(--c-{name}); background-color: var(--c-{name}); }}")
+        lines.append(f".line-{name} {{ stroke: var(--c-{name}); }}")
+    lines += [f".heat-{step} {{ fill: {colour}; }}" for step, colour in enumerate(SEQUENTIAL_STOPS)]
+    return "\n".join(lines) + "\n"
+
+
+def index_html(page: Page, data: Sequence[str]) -> str:
+    """The page; `data` are the scripts of `data/` that it loads at its start, in order. Names of the release are escaped; prompts, paths and addresses are not on it."""
+    manifest, counts = page.release.manifest, page.release.manifest["counts"]
+    number, unsafe = len(page.rows.table), sum(row["is_unsafe"] for row in page.rows.table)
+    mark = "REVEALED: clear frames and prompts. Do not pass this page on." if page.revealed else ""
+    lead = (
+        f"{number:,} reviewed videos, {unsafe:,} of them unsafe; {counts['votes']:,} votes of {counts['raters']:,} raters; "
+        f"{counts['groups']:,} groups. Release version {manifest['release_version']}, manifest {page.release.manifest_sha256[:12]}."
+    )
+    slots = {
+        "title": escape(f"{'REVEALED: ' if page.revealed else ''}{page.release.name} {page.release.version}"),
+        "heading": escape(page.release.name),
+        "version": escape(page.release.version),
+        "lead": escape(lead),
+        "mark": f'<p class="mark" role="note">{escape(mark)}</p>' if mark else "",
+        "body_class": "revealed" if page.revealed else "",
+        "pictures": escape(_pictures(page)),
+        "charts": "".join(_charts(page.facts)),
+        "curves_link": '<a href="#predictions">Predictions</a>' if page.models else "",
+        "curves": _predictions(page),
+        "filters": _filters(page),
+        "sorts": _options([(key, title) for key, title in _sorts(bool(page.models))]),
+        "model_choice": _model_choice(page.models),
+        "data": "".join(f'<script src="data/{escape(name)}" defer></script>\n' for name in data),
+        "scripts": "".join(f'<script src="{name}" defer></script>\n' for name in SCRIPTS),
+    }
+    return Template(asset("page.html")).substitute(slots)
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _pictures(page: Page) -> str:
+    if not page.pictures:
+        return "This page was made without thumbnails."
+    how = "Frames are clear and prompts are shown." if page.revealed else "Frames are small, grey and blurred in the files themselves."
+    if page.broken:
+        how += f" {page.broken:,} {'video does' if page.broken == 1 else 'videos do'} not decode and have no picture."
+    return how
+
+
+def _charts(facts: Facts) -> list[str]:
+    names = [CATEGORY_TITLES[name] for name in CATEGORIES]
+    counts, shares = facts.together
+    made = [
+        charts.bars("categories", "Categories", facts.categories, note="A video may be in several categories."),
+        charts.matrix("together", "Categories together", names, counts, shares, note="Colour: share of the row's videos."),
+        charts.bars("generators", "Generators", facts.generators),
+        charts.bars("sources", "Prompt sources", facts.sources),
+        charts.bars("splits", "Splits", facts.splits),
+        charts.bars("votes", "Votes a video", facts.votes),
+        charts.bars("agreement", "Agreement", facts.agreement, note="Share of rater pairs that agree, a video."),
+        charts.bars("lengths", "Lengths", facts.lengths),
+    ]
+    if facts.alpha:
+        lines = [[name, cell(value)] for name, value in facts.alpha]
+        note = "Krippendorff's alpha, 95% interval over 1,000 bootstrap replicates of videos, seed 0. 1: full agreement; 0: chance."
+        made.append(charts.table("alpha", "Agreement of raters", ["", "alpha [95%]"], lines, note=note))
+    return made
+
+
+def _predictions(page: Page) -> str:
+    if not page.models:
+        return ""
+    parts = []
+    for number, found in enumerate(page.curves):
+        what = f"{found.config}, {found.split}, {found.videos:,} videos, target {found.target}"
+        several = len(found.names) > 1
+        band = "" if several else f" Bands: 95%, point by point, {BOOTSTRAP:,} bootstrap replicates over groups, seed 0."
+        note = f"{what}.{band} Grey dashes: what knows nothing."
+        parts.append(
+            charts.curves(f"pr-{number}", "Precision and recall", "recall", "precision", found.precision_recall, found.names, note=note)
+        )
+        parts.append(
+            charts.curves(f"roc-{number}", "ROC", "false positive rate", "true positive rate", found.roc, found.names, note=note)
+        )
+        lines = []
+        for name, rows in found.metrics:
+            for row in rows:
+                title = CATEGORY_TITLES.get(row.name, row.name)
+                label = f"{name}: {title}" if several else title
+                lines.append([label, *(cell(row.metrics[key]) for key, _ in _SHOWN_METRICS)])
+        note = f"{what}. 95% intervals, {BOOTSTRAP:,} replicates over groups, seed 0; F1 at threshold 0.5. `unsafe-video evaluate` says more."
+        head = ["", *(f"{title} [95%]" for _, title in _SHOWN_METRICS)]
+        parts.append(charts.table(f"scores-{number}", "Scores", head, lines, note=note))
+    drawn = {name for found in page.curves for name in found.names}
+    left = [model for model in page.models if model.name not in drawn]
+    for model in left:
+        text = (
+            f"{model.name} predicts {len(model.records):,} videos. Curves need the predictions of exactly one split "
+            "(its unsafe videos, or all of them)."
+        )
+        parts.append(f'<p class="note">{escape(text)}</p>')
+    return (
+        '<section id="predictions" aria-labelledby="predictions-title" tabindex="-1"><h2 id="predictions-title">Predictions</h2>'
+        f'<div class="charts">{"".join(parts)}</div></section>'
+    )
+
+
+def _sorts(models: bool) -> list[tuple[str, str]]:
+    found = [
+        ("release", "Split, then id"),
+        ("id", "Id"),
+        ("disagreement", "Disagreement first"),
+        ("agreement", "Agreement first"),
+        ("votes", "Most votes first"),
+        ("few", "Fewest votes first"),
+        ("long", "Longest first"),
+    ]
+    return [("errors", "Errors of the model first"), *found] if models else found
+
+
+def _options(pairs: Sequence[tuple[str, str]]) -> str:
+    return "".join(f'<option value="{escape(value)}">{escape(title)}</option>' for value, title in pairs)
+
+
+def _model_choice(models: Sequence[Model]) -> str:
+    if not models:
+        return ""
+    choices = _options([(str(number), model.name) for number, model in enumerate(models)])
+    return (
+        f'<label>Scores of <select id="model">{choices}</select></label>'
+        '<label>Threshold <input id="threshold" type="number" min="0" max="1" step="0.01" value="0.5"></label>'
+    )
+
+
+def _filters(page: Page) -> str:
+    facts = page.facts
+    categories = [(name, facts.categories[place].total) for place, name in enumerate(CATEGORIES)]
+    groups = [
+        _checks("category", "Categories", [(str(n), CATEGORY_TITLES[name], total) for n, (name, total) in enumerate(categories)],
+                extra='<label class="check"><input type="checkbox" id="all-categories"> all of these together</label>'),
+        _checks("split", "Splits", _bars(facts.splits, SPLITS)),
+        _checks("generator", "Generators", _bars(facts.generators, page.rows.generators)),
+    ]  # fmt: skip
+    if page.rows.sources:
+        groups.append(_checks("source", "Prompt sources", _bars(facts.sources, page.rows.sources, start=1)))
+    return "".join(groups)
+
+
+def _bars(bars: Sequence[Bar], names: Sequence[str], *, start: int = 0) -> list[tuple[str, str, int]]:
+    totals = {bar.label: bar.total for bar in bars}
+    return [(str(place + start), name, totals.get(name, 0)) for place, name in enumerate(names)]
+
+
+def _checks(name: str, title: str, choices: Sequence[tuple[str, str, int]], *, extra: str = "") -> str:
+    lines = []
+    for value, label, total in choices:
+        dot = f'<span class="swatch fill-{list(CATEGORY_COLORS)[int(value)]}"></span>' if name == "category" else ""
+        lines.append(
+            f'<label class="check"><input type="checkbox" name="{name}" value="{escape(value)}"> {dot}'
+            f'<bdi>{escape(label)}</bdi> <span class="count">{total:,}</span></label>'
+        )
+    return f"<fieldset><legend>{escape(title)}</legend>{''.join(lines)}{extra}</fieldset>"
+
+
+def release_script_data(page: Page, sheets: dict[str, Any] | None) -> dict[str, Any]:
+    """What the scripts of the page know of the release: names, sizes, where the chunks and pictures are."""
+    from .rows import CHUNK, DETAIL_CHUNK
+
+    return {
+        "name": page.release.name,
+        "version": page.release.version,
+        "manifest": page.release.manifest_sha256,
+        "revealed": page.revealed,
+        "total": len(page.rows.table),
+        "chunk": CHUNK,
+        "detailChunk": DETAIL_CHUNK,
+        "sheets": sheets,
+        "categories": [{"key": name, "title": CATEGORY_TITLES[name]} for name in CATEGORIES],
+        "splits": list(SPLITS),
+        "generators": list(page.rows.generators),
+        "sources": list(page.rows.sources),
+        "models": [model.name for model in page.models],
+    }
