@@ -26,7 +26,9 @@ def add_commands(commands: Any) -> None:
         "Frames are small, grey and blurred, and prompts are left out, unless --reveal.",
         **epilog("unsafe-video report sample --out report --predictions a.jsonl b.jsonl"),
     )
-    parser.add_argument("release", nargs="?", default=SAMPLE, metavar="RELEASE", help="'sample' (default), a folder or org/repo")
+    parser.add_argument(
+        "release", nargs="?", default=SAMPLE, metavar="RELEASE", help="'sample' (default), a folder or org/repo"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/report"), help="a new folder (default out/report)")
     parser.add_argument(
         "--predictions", type=Path, nargs="+", default=[], metavar="FILE", help="predictions files: scores beside votes"

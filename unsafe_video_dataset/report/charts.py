@@ -83,7 +83,9 @@ def matrix(key: str, title: str, names: Sequence[str], counts: NDArray[np.int64]
         style = "heat-none" if step is None else f"heat-{step}"
         ink = "ink-light" if step is not None and step <= 3 else "ink-dark"
         parts.append(f'<rect class="{style}" x="{x}" y="{y}" width="{size - 2}" height="{size - 2}"/>')
-        parts.append(f'<text class="{ink}" x="{x + size / 2 - 1:.0f}" y="{y + size / 2 + 4:.0f}">{counts[row, column]:,}</text>')
+        parts.append(
+            f'<text class="{ink}" x="{x + size / 2 - 1:.0f}" y="{y + size / 2 + 4:.0f}">{counts[row, column]:,}</text>'
+        )
     for place, name in enumerate(names):
         parts.append(f'<text class="label" x="{left - 6}" y="{top + place * size + size / 2 + 4:.0f}">{escape(name)}</text>')
         x, y = left + place * size + size / 2 + 4, top + size * len(names) + 12
@@ -95,7 +97,10 @@ def matrix(key: str, title: str, names: Sequence[str], counts: NDArray[np.int64]
 def table(key: str, title: str, head: Sequence[str], lines: Sequence[Sequence[str]], *, note: str = "") -> str:
     """A figure that is a table alone."""
     tail = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f'<figure class="chart" id="{key}"><figcaption>{escape(title)}</figcaption>{_table(title, head, lines)}{tail}</figure>'
+    return (
+        f'<figure class="chart table-only" id="{key}"><figcaption>{escape(title)}</figcaption>'
+        f"{_table(title, head, lines)}{tail}</figure>"
+    )
 
 
 def curves(key: str, title: str, x: str, y: str, panels: Sequence[Panel], names: Sequence[str], *, note: str = "") -> str:
@@ -104,10 +109,11 @@ def curves(key: str, title: str, x: str, y: str, panels: Sequence[Panel], names:
     for number, panel in enumerate(panels):
         parts = ['<path class="axis" d="M34 8V148H174"/>']
         for mark in (0.0, 0.5, 1.0):
-            parts.append(f'<text class="label" x="30" y="{152 - 140 * mark:.0f}">{mark:g}</text>')
+            if mark != 0.5:  # the axis' name stands there
+                parts.append(f'<text class="label" x="30" y="{152 - 140 * mark:.0f}">{mark:g}</text>')
             parts.append(f'<text class="middle" x="{34 + 140 * mark:.0f}" y="162">{mark:g}</text>')
         parts.append(f'<text class="middle" x="104" y="178">{escape(x)}</text>')
-        parts.append(f'<text class="middle" transform="translate(10 78) rotate(-90)">{escape(y)}</text>')
+        parts.append(f'<text class="middle" transform="translate(22 78) rotate(-90)">{escape(y)}</text>')
         if panel.lines:
             start = 0.0 if panel.chance is None else panel.chance
             end = 1.0 if panel.chance is None else panel.chance
@@ -132,7 +138,7 @@ def curves(key: str, title: str, x: str, y: str, panels: Sequence[Panel], names:
     )
     tail = f'<p class="note">{escape(note)}</p>' if note else ""
     return (
-        f'<figure class="chart wide" id="{key}"><figcaption>{escape(title)}</figcaption>'
+        f'<figure class="chart{" wide" if len(panels) > 1 else ""}" id="{key}"><figcaption>{escape(title)}</figcaption>'
         f'<div class="panels">{"".join(found)}</div><ul class="legend">{key_lines}</ul>{tail}</figure>'
     )
 
@@ -168,7 +174,9 @@ def _figure(key: str, title: str, inner: str, head: Sequence[str], lines: Sequen
 def _table(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     first = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in head)
     body = "".join(
-        f'<tr><th scope="row"><bdi>{escape(line[0])}</bdi></th>' + "".join(f"<td>{escape(cell)}</td>" for cell in line[1:]) + "</tr>"
+        f'<tr><th scope="row"><bdi>{escape(line[0])}</bdi></th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in line[1:])
+        + "</tr>"
         for line in lines
     )
     return (

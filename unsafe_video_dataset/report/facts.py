@@ -80,7 +80,11 @@ def gather(release: Release, rows: Rows, *, bootstrap: int = 1000) -> Facts:
 
 
 def _by(
-    table: list[Record], read: Callable[[Record], Any], *, order: list[str] | None = None, key: Callable[[Any], Any] | None = None
+    table: list[Record],
+    read: Callable[[Record], Any],
+    *,
+    order: list[str] | None = None,
+    key: Callable[[Any], Any] | None = None,
 ) -> tuple[Bar, ...]:
     unsafe = Counter(read(row) for row in table if row["is_unsafe"])
     every = Counter(read(row) for row in table)

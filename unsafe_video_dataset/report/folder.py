@@ -83,7 +83,9 @@ def _write_data(folder: Path, page: Page, sheets: Sheets) -> None:
     columns = list(rows.column_chunks(page.rows, sheets.broken))
     scripts = {"release.js": chunks.call("release", release_script_data(page, described))}
     scripts |= {f"rows-{number:04d}.js": text for number, text in enumerate(columns)}
-    scripts |= {f"scores-{number}.js": models.score_script(number, model, page.rows) for number, model in enumerate(page.models)}
+    scripts |= {
+        f"scores-{number}.js": models.score_script(number, model, page.rows) for number, model in enumerate(page.models)
+    }
     at_start = ["release.js", "rows-0000.js", *(f"scores-{number}.js" for number in range(len(page.models)))]
     scripts |= {f"detail-{number:04d}.js": text for number, text in enumerate(rows.detail_chunks(page.rows))}
     scripts["croissant.js"] = chunks.call("croissant", _croissant(page.release))

@@ -110,7 +110,9 @@ def _covers(ids: set[str], rows: Rows) -> tuple[EvalConfig, str] | None:
     options: tuple[EvalConfig, ...] = ("unsafe", "reviewed")
     for config in options:
         for split in SPLITS:
-            members = {row["video_id"] for row in rows.table if row["split"] == split and (row["is_unsafe"] or config != "unsafe")}
+            members = {
+                row["video_id"] for row in rows.table if row["split"] == split and (row["is_unsafe"] or config != "unsafe")
+            }
             if ids and ids == members:
                 return config, split
     return None

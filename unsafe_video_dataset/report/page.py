@@ -8,7 +8,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from ..palette import CATEGORY_COLORS, COLORS, GREY, SEQUENTIAL_STOPS
+from ..palette import CATEGORY_COLORS, GREY, SEQUENTIAL_STOPS
 from ..release import Release
 from ..report_text import cell
 from ..taxonomy import CATEGORIES, CATEGORY_TITLES, SPLITS
@@ -43,8 +43,11 @@ def asset(name: str) -> str:
 
 
 def palette_css() -> str:
-    """The palette of every figure as classes: `fill-<category>`, `line-<category>`, and the steps of the heat map."""
-    colours = {**{name: COLORS[name] for name in (*CATEGORIES, "unsafe", "not_unsafe")}, "none": GREY}
+    """The palette of every figure as classes: `fill-<category>`, `line-<category>`, and the steps of the heat map.
+
+    'unsafe' is in the page's ink (`page.css`), and what is not unsafe is grey: a category's colour stands for it alone here.
+    """
+    colours = {**CATEGORY_COLORS, "none": GREY, "not_unsafe": GREY}
     lines = [f":root {{ {' '.join(f'--c-{name}: {colour};' for name, colour in colours.items())} }}"]
     for name in colours:
         lines.append(f".fill-{name} {{ fill: var(--c-{name}); background-color: var(--c-{name}); }}")
@@ -76,8 +79,7 @@ def index_html(page: Page, data: Sequence[str]) -> str:
         "filters": _filters(page),
         "sorts": _options([(key, title) for key, title in _sorts(bool(page.models))]),
         "model_choice": _model_choice(page.models),
-        "data": "".join(f'<script src="data/{escape(name)}" defer></script>\n' for name in data),
-        "scripts": "".join(f'<script src="{name}" defer></script>\n' for name in SCRIPTS),
+        "scripts": "".join(f'<script src="{escape(name)}" defer></script>\n' for name in _in_order(data)),
     }
     return Template(asset("page.html")).substitute(slots)
 
@@ -85,10 +87,19 @@ def index_html(page: Page, data: Sequence[str]) -> str:
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
+def _in_order(data: Sequence[str]) -> list[str]:
+    """The store takes the data in; everything else reads it."""
+    return [SCRIPTS[0], *(f"data/{name}" for name in data), *SCRIPTS[1:]]
+
+
 def _pictures(page: Page) -> str:
     if not page.pictures:
         return "This page was made without thumbnails."
-    how = "Frames are clear and prompts are shown." if page.revealed else "Frames are small, grey and blurred in the files themselves."
+    how = (
+        "Frames are clear and prompts are shown."
+        if page.revealed
+        else "Frames are small, grey and blurred in the files themselves."
+    )
     if page.broken:
         how += f" {page.broken:,} {'video does' if page.broken == 1 else 'videos do'} not decode and have no picture."
     return how
@@ -120,14 +131,25 @@ def _predictions(page: Page) -> str:
     parts = []
     for number, found in enumerate(page.curves):
         what = f"{found.config}, {found.split}, {found.videos:,} videos, target {found.target}"
+        of = "" if found.target == "multilabel" else ", unsafe or not"
         several = len(found.names) > 1
         band = "" if several else f" Bands: 95%, point by point, {BOOTSTRAP:,} bootstrap replicates over groups, seed 0."
         note = f"{what}.{band} Grey dashes: what knows nothing."
         parts.append(
-            charts.curves(f"pr-{number}", "Precision and recall", "recall", "precision", found.precision_recall, found.names, note=note)
+            charts.curves(
+                f"pr-{number}",
+                f"Precision and recall{of}",
+                "recall",
+                "precision",
+                found.precision_recall,
+                found.names,
+                note=note,
+            )
         )
         parts.append(
-            charts.curves(f"roc-{number}", "ROC", "false positive rate", "true positive rate", found.roc, found.names, note=note)
+            charts.curves(
+                f"roc-{number}", f"ROC{of}", "false positive rate", "true positive rate", found.roc, found.names, note=note
+            )
         )
         lines = []
         for name, rows in found.metrics:
@@ -135,9 +157,9 @@ def _predictions(page: Page) -> str:
                 title = CATEGORY_TITLES.get(row.name, row.name)
                 label = f"{name}: {title}" if several else title
                 lines.append([label, *(cell(row.metrics[key]) for key, _ in _SHOWN_METRICS)])
-        note = f"{what}. 95% intervals, {BOOTSTRAP:,} replicates over groups, seed 0; F1 at threshold 0.5. `unsafe-video evaluate` says more."
+        note = f"{what}. 95% intervals, {BOOTSTRAP:,} replicates over groups, seed 0; F1 at threshold 0.5. unsafe-video evaluate says more."
         head = ["", *(f"{title} [95%]" for _, title in _SHOWN_METRICS)]
-        parts.append(charts.table(f"scores-{number}", "Scores", head, lines, note=note))
+        parts.append(charts.table(f"scores-{number}", f"Scores{of}", head, lines, note=note))
     drawn = {name for found in page.curves for name in found.names}
     left = [model for model in page.models if model.name not in drawn]
     for model in left:
@@ -148,7 +170,7 @@ def _predictions(page: Page) -> str:
         parts.append(f'<p class="note">{escape(text)}</p>')
     return (
         '<section id="predictions" aria-labelledby="predictions-title" tabindex="-1"><h2 id="predictions-title">Predictions</h2>'
-        f'<div class="charts">{"".join(parts)}</div></section>'
+        f'<div class="figures">{"".join(parts)}</div></section>'
     )
 
 

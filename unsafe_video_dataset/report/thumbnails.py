@@ -112,9 +112,7 @@ def _strip(video_id: str, data: bytes, *, reveal: bool) -> Image.Image | None:
     from ..preview import strip
 
     try:
-        return strip(
-            data, video_id, frames=FRAMES, reveal=reveal, isolate=True, tile=SIDE, label=False, background=_BACKGROUND
-        )
+        return strip(data, video_id, frames=FRAMES, reveal=reveal, isolate=True, tile=SIDE, label=False, background=_BACKGROUND)
     except DecodeError:
         return None
 

@@ -7,16 +7,16 @@
   function votesTable(row) {
     const names = votes.titles();
     const styles = votes.styles();
-    const head = ["", "label", "votes", "share", ...store.models.map((model) => model.name)];
+    const head = ["", "label", "votes", ...store.models.map((model) => model.name)];
     const scored = store.models.map((model) => votes.scoresOf(model, row));
     const lines = votes.shares(row).map(({ count, share }, place) => {
       const labelled = place < store.info.categories.length ? (store.categories[row] & (1 << place)) !== 0 : !store.categories[row];
-      const cells = [labelled ? "yes" : "–", store.raters[row] ? String(count) : "–", store.raters[row] ? percent(share) : "–"];
+      const cells = [labelled ? "yes" : "–", store.raters[row] ? `${count} (${percent(share)})` : "–"];
       for (const one of scored) cells.push(one && one.scores && place < one.scores.length ? one.scores[place].toFixed(2) : "–");
       return make("tr", {}, make("th", { scope: "row" }, votes.chip(styles[place], names[place])), ...cells.map((text) => make("td", { text })));
     });
     if (scored.some((one) => one && one.unsafe !== null)) {
-      const cells = [store.unsafe[row] ? "yes" : "–", "–", "–", ...scored.map((one) => (one && one.unsafe !== null ? one.unsafe.toFixed(2) : "–"))];
+      const cells = [store.unsafe[row] ? "yes" : "–", "", ...scored.map((one) => (one && one.unsafe !== null ? one.unsafe.toFixed(2) : "–"))];
       lines.push(make("tr", {}, make("th", { scope: "row", text: "unsafe" }), ...cells.map((text) => make("td", { text }))));
     }
     const first = make("tr", {}, ...head.map((text) => (text ? make("th", { scope: "col", text }) : make("td"))));

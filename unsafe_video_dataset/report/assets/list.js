@@ -7,7 +7,7 @@
   function makeList(root, { open, model, threshold }) {
     let shown = [];
     let active = 0;
-    let height = 90;
+    let height = 1;
     let drawn = new Map();
 
     function line(place) {
@@ -81,7 +81,8 @@
     }
 
     function measure() {
-      height = parseFloat(getComputedStyle(root).getPropertyValue("--row")) || 90;
+      const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+      height = parseFloat(getComputedStyle(root).getPropertyValue("--row")) * rem; // the stylesheet gives it in rem
       root.style.height = shown.length * height + "px";
       for (const item of drawn.values()) item.remove();
       drawn = new Map();

@@ -59,7 +59,8 @@
 
   function key() {
     const names = titles();
-    return styles().map((style, place) => chip(style, names[place]));
+    const how = store.models.length ? "filled: share of the votes; outlined: score" : "share of the votes";
+    return [...styles().map((style, place) => chip(style, names[place])), make("span", { text: how })];
   }
 
   // A strip is a part of a sheet: small, grey and blurred in the file. A sheet is loaded when a row of it is shown.
