@@ -95,7 +95,7 @@ def matrix(key: str, title: str, names: Sequence[str], counts: NDArray[np.int64]
 
 
 def table(key: str, title: str, head: Sequence[str], lines: Sequence[Sequence[str]], *, note: str = "") -> str:
-    """A figure that is a table alone."""
+    """A figure that is a table alone; a line of one cell is the heading of the lines below it."""
     tail = f'<p class="note">{escape(note)}</p>' if note else ""
     return (
         f'<figure class="chart table-only" id="{key}"><figcaption>{escape(title)}</figcaption>'
@@ -173,13 +173,15 @@ def _figure(key: str, title: str, inner: str, head: Sequence[str], lines: Sequen
 
 def _table(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     first = "".join(f'<th scope="col">{escape(cell)}</th>' if cell else "<td></td>" for cell in head)
-    body = "".join(
-        f'<tr><th scope="row"><bdi>{escape(line[0])}</bdi></th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in line[1:])
-        + "</tr>"
-        for line in lines
-    )
+    body = "".join(_line(line, len(head)) for line in lines)
     return (
         f'<div class="table" tabindex="0" role="group" aria-label="{escape(title)}, table">'
         f"<table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _line(line: Sequence[str], width: int) -> str:
+    if len(line) == 1:  # the heading of a group of lines
+        return f'</tbody><tbody><tr><th scope="rowgroup" colspan="{width}"><bdi>{escape(line[0])}</bdi></th></tr>'
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in line[1:])
+    return f'<tr><th scope="row"><bdi>{escape(line[0])}</bdi></th>{cells}</tr>'

@@ -12,9 +12,9 @@ from ..palette import CATEGORY_COLORS, GREY, SEQUENTIAL_STOPS
 from ..release import Release
 from ..report_text import cell
 from ..taxonomy import CATEGORIES, CATEGORY_TITLES, SPLITS
-from . import charts
+from . import charts, form
 from .charts import escape
-from .facts import Bar, Facts
+from .facts import Facts
 from .models import BOOTSTRAP, CurveSet, Model
 from .rows import Rows
 
@@ -57,13 +57,16 @@ def palette_css() -> str:
 
 
 def index_html(page: Page, data: Sequence[str]) -> str:
-    """The page; `data` are the scripts of `data/` that it loads at its start, in order. Names of the release are escaped; prompts, paths and addresses are not on it."""
-    manifest, counts = page.release.manifest, page.release.manifest["counts"]
+    """The page; `data` are the scripts of `data/` that it loads at its start, in order.
+
+    Names of the release are escaped; prompts, paths and addresses are not on it.
+    """
+    counts = page.release.manifest["counts"]
     number, unsafe = len(page.rows.table), sum(row["is_unsafe"] for row in page.rows.table)
     mark = "REVEALED: clear frames and prompts. Do not pass this page on." if page.revealed else ""
     lead = (
         f"{number:,} reviewed videos, {unsafe:,} of them unsafe; {counts['votes']:,} votes of {counts['raters']:,} raters; "
-        f"{counts['groups']:,} groups. Release version {manifest['release_version']}, manifest {page.release.manifest_sha256[:12]}."
+        f"{counts['groups']:,} groups. Manifest {page.release.manifest_sha256[:12]}."
     )
     slots = {
         "title": escape(f"{'REVEALED: ' if page.revealed else ''}{page.release.name} {page.release.version}"),
@@ -76,9 +79,9 @@ def index_html(page: Page, data: Sequence[str]) -> str:
         "charts": "".join(_charts(page.facts)),
         "curves_link": '<a href="#predictions">Predictions</a>' if page.models else "",
         "curves": _predictions(page),
-        "filters": _filters(page),
-        "sorts": _options([(key, title) for key, title in _sorts(bool(page.models))]),
-        "model_choice": _model_choice(page.models),
+        "filters": form.filters(page.facts, page.rows),
+        "sorts": form.sorts(models=bool(page.models)),
+        "model_choice": form.model_choice(page.models),
         "scripts": "".join(f'<script src="{escape(name)}" defer></script>\n' for name in _in_order(data)),
     }
     return Template(asset("page.html")).substitute(slots)
@@ -128,8 +131,9 @@ def _charts(facts: Facts) -> list[str]:
 def _predictions(page: Page) -> str:
     if not page.models:
         return ""
-    parts = []
+    sets = []
     for number, found in enumerate(page.curves):
+        parts = []
         what = f"{found.config}, {found.split}, {found.videos:,} videos, target {found.target}"
         of = "" if found.target == "multilabel" else ", unsafe or not"
         several = len(found.names) > 1
@@ -151,15 +155,16 @@ def _predictions(page: Page) -> str:
                 f"roc-{number}", f"ROC{of}", "false positive rate", "true positive rate", found.roc, found.names, note=note
             )
         )
-        lines = []
+        lines: list[list[str]] = []
         for name, rows in found.metrics:
+            lines += [[name]] if several else []
             for row in rows:
                 title = CATEGORY_TITLES.get(row.name, row.name)
-                label = f"{name}: {title}" if several else title
-                lines.append([label, *(cell(row.metrics[key]) for key, _ in _SHOWN_METRICS)])
-        note = f"{what}. 95% intervals, {BOOTSTRAP:,} replicates over groups, seed 0; F1 at threshold 0.5. unsafe-video evaluate says more."
+                lines.append([title, *(cell(row.metrics[key]) for key, _ in _SHOWN_METRICS)])
+        note = f"{what}. 95% intervals, {BOOTSTRAP:,} replicates over groups, seed 0; F1 at threshold 0.5."
         head = ["", *(f"{title} [95%]" for _, title in _SHOWN_METRICS)]
         parts.append(charts.table(f"scores-{number}", f"Scores{of}", head, lines, note=note))
+        sets.append(f'<div class="figures">{"".join(parts)}</div>')
     drawn = {name for found in page.curves for name in found.names}
     left = [model for model in page.models if model.name not in drawn]
     for model in left:
@@ -167,68 +172,12 @@ def _predictions(page: Page) -> str:
             f"{model.name} predicts {len(model.records):,} videos. Curves need the predictions of exactly one split "
             "(its unsafe videos, or all of them)."
         )
-        parts.append(f'<p class="note">{escape(text)}</p>')
+        sets.append(f'<p class="note">{escape(text)}</p>')
     return (
-        '<section id="predictions" aria-labelledby="predictions-title" tabindex="-1"><h2 id="predictions-title">Predictions</h2>'
-        f'<div class="figures">{"".join(parts)}</div></section>'
+        '<section id="predictions" aria-labelledby="predictions-title" tabindex="-1">'
+        '<h2 id="predictions-title">Predictions</h2>'
+        f"{''.join(sets)}</section>"
     )
-
-
-def _sorts(models: bool) -> list[tuple[str, str]]:
-    found = [
-        ("release", "Split, then id"),
-        ("id", "Id"),
-        ("disagreement", "Disagreement first"),
-        ("agreement", "Agreement first"),
-        ("votes", "Most votes first"),
-        ("few", "Fewest votes first"),
-        ("long", "Longest first"),
-    ]
-    return [("errors", "Errors of the model first"), *found] if models else found
-
-
-def _options(pairs: Sequence[tuple[str, str]]) -> str:
-    return "".join(f'<option value="{escape(value)}">{escape(title)}</option>' for value, title in pairs)
-
-
-def _model_choice(models: Sequence[Model]) -> str:
-    if not models:
-        return ""
-    choices = _options([(str(number), model.name) for number, model in enumerate(models)])
-    return (
-        f'<label>Scores of <select id="model">{choices}</select></label>'
-        '<label>Threshold <input id="threshold" type="number" min="0" max="1" step="0.01" value="0.5"></label>'
-    )
-
-
-def _filters(page: Page) -> str:
-    facts = page.facts
-    categories = [(name, facts.categories[place].total) for place, name in enumerate(CATEGORIES)]
-    groups = [
-        _checks("category", "Categories", [(str(n), CATEGORY_TITLES[name], total) for n, (name, total) in enumerate(categories)],
-                extra='<label class="check"><input type="checkbox" id="all-categories"> all of these together</label>'),
-        _checks("split", "Splits", _bars(facts.splits, SPLITS)),
-        _checks("generator", "Generators", _bars(facts.generators, page.rows.generators)),
-    ]  # fmt: skip
-    if page.rows.sources:
-        groups.append(_checks("source", "Prompt sources", _bars(facts.sources, page.rows.sources, start=1)))
-    return "".join(groups)
-
-
-def _bars(bars: Sequence[Bar], names: Sequence[str], *, start: int = 0) -> list[tuple[str, str, int]]:
-    totals = {bar.label: bar.total for bar in bars}
-    return [(str(place + start), name, totals.get(name, 0)) for place, name in enumerate(names)]
-
-
-def _checks(name: str, title: str, choices: Sequence[tuple[str, str, int]], *, extra: str = "") -> str:
-    lines = []
-    for value, label, total in choices:
-        dot = f'<span class="swatch fill-{list(CATEGORY_COLORS)[int(value)]}"></span>' if name == "category" else ""
-        lines.append(
-            f'<label class="check"><input type="checkbox" name="{name}" value="{escape(value)}"> {dot}'
-            f'<bdi>{escape(label)}</bdi> <span class="count">{total:,}</span></label>'
-        )
-    return f"<fieldset><legend>{escape(title)}</legend>{''.join(lines)}{extra}</fieldset>"
 
 
 def release_script_data(page: Page, sheets: dict[str, Any] | None) -> dict[str, Any]:

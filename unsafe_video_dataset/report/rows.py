@@ -21,7 +21,8 @@ _COLUMNS = [
     "num_frames", "duration_seconds",
 ]  # fmt: skip
 _DETAILS = [
-    "video_id", "prompt_id", "group_id", "width", "height", "fps", "codec", "num_bytes", "source_index", "label_method", "votes",
+    "video_id", "prompt_id", "group_id", "width", "height", "fps", "codec", "num_bytes", "source_index", "label_method",
+    "votes",
 ]  # fmt: skip
 
 

@@ -9,11 +9,13 @@
     const styles = votes.styles();
     const head = ["", "label", "votes", ...store.models.map((model) => model.name)];
     const scored = store.models.map((model) => votes.scoresOf(model, row));
+    const cell = (one) => (one instanceof Node ? one : make("td", { text: one }));
+    const voted = (count, share) => make("td", {}, String(count), make("span", { class: "share", text: ` (${percent(share)})` }));
     const lines = votes.shares(row).map(({ count, share }, place) => {
       const labelled = place < store.info.categories.length ? (store.categories[row] & (1 << place)) !== 0 : !store.categories[row];
-      const cells = [labelled ? "yes" : "–", store.raters[row] ? `${count} (${percent(share)})` : "–"];
+      const cells = [labelled ? "yes" : "–", store.raters[row] ? voted(count, share) : "–"];
       for (const one of scored) cells.push(one && one.scores && place < one.scores.length ? one.scores[place].toFixed(2) : "–");
-      return make("tr", {}, make("th", { scope: "row" }, votes.chip(styles[place], names[place])), ...cells.map((text) => make("td", { text })));
+      return make("tr", {}, make("th", { scope: "row" }, votes.chip(styles[place], names[place])), ...cells.map(cell));
     });
     if (scored.some((one) => one && one.unsafe !== null)) {
       const cells = [store.unsafe[row] ? "yes" : "–", "", ...scored.map((one) => (one && one.unsafe !== null ? one.unsafe.toFixed(2) : "–"))];
