@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import FilterError, InputError
 from ..release import Release
 from . import chunks, models, rows
 from .facts import gather
@@ -36,28 +36,37 @@ def write_report(
     are no prompts; `reveal` writes clear frames and prompts, and marks the page. `predictions`: files of `read_predictions`,
     whose scores stand beside the votes. `bootstrap`: replicates for the intervals of the raters' agreement (0: none).
     The folder appears whole or not at all: it is made beside `out` as `.<name>.partial`, and a run that was stopped goes on
-    with the thumbnails that are there. `overwrite` replaces a report, and nothing else, and takes over its thumbnails.
+    with the thumbnails that are there (not with `reveal`: then nothing is left). `overwrite` replaces a report, and nothing
+    else, and takes over its thumbnails.
 
-    Raises `InputError` where `out` may not be replaced or the release is too large, `FaultsError` for predictions that don't
-    fit, `ChecksumError` for a video that is not what the release says, `MissingDependency` without Pillow or a decoder.
+    Raises `FilterError` for a release without videos (unless `thumbnails=False`), `InputError` where `out` may not be
+    replaced or the release is too large, `FaultsError` for predictions that don't fit, `ChecksumError` for a video that is
+    not what the release says, `MissingDependency` without Pillow or a decoder.
     """
-    place = Path(out)
-    refuse_existing(place, overwrite=overwrite)
+    refuse_existing(Path(out), overwrite=overwrite)
+    place = Path(out).resolve()
+    if thumbnails and "reviewed" not in release.manifest["configs"]:
+        raise FilterError(f"Release {release.name} has metadata alone, no videos. Add --no-thumbnails (thumbnails=False).")
     table = rows.read_rows(release, reveal=reveal)
     read = models.read_models(predictions, table)  # faults before the long work
     facts = gather(release, table, bootstrap=bootstrap)
     curves = models.curve_sets(release, read)
-    partial = place.with_name(f".{place.resolve().name}.partial")
-    pictures = partial / "thumbs"
+    partial = place.with_name(f".{place.name}.{'revealed' if reveal else 'partial'}")
     partial.mkdir(parents=True, exist_ok=True)
-    sheets = Sheets()
-    if thumbnails:
-        sheets = write_sheets(release, table.ids, pictures, reveal=reveal, progress=progress, reuse=place / "thumbs")
-    _drop_others(pictures, sheets.names)
-    page = Page(release, table, facts, read, curves, reveal, bool(sheets.names), len(sheets.broken))
-    _write_data(partial, page, sheets)
-    _put(place, partial, overwrite=overwrite)
-    return place / "index.html"
+    try:
+        sheets = Sheets()
+        if thumbnails:
+            old = place / "thumbs"
+            sheets = write_sheets(release, table.ids, partial / "thumbs", reveal=reveal, progress=progress, reuse=old)
+        _drop_others(partial / "thumbs", sheets.names)
+        page = Page(release, table, facts, read, curves, reveal, bool(sheets.names), len(sheets.broken))
+        _write_data(partial, page, sheets)
+        _put(place, partial, overwrite=overwrite)
+    except BaseException:
+        if reveal:  # no clear frames are left behind in a hidden folder
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Path(out) / "index.html"
 
 
 def refuse_existing(out: Path, *, overwrite: bool) -> None:
@@ -122,7 +131,7 @@ def _drop_others(folder: Path, names: Sequence[str]) -> None:
 
 def _put(out: Path, partial: Path, *, overwrite: bool) -> None:
     refuse_existing(out, overwrite=overwrite)  # somebody may have been here meanwhile
-    old = out.with_name(f".{out.resolve().name}.old-{os.getpid()}")
+    old = out.with_name(f".{out.name}.old-{os.getpid()}")
     if out.exists():
         out.replace(old)
     try:

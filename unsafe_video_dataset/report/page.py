@@ -104,7 +104,8 @@ def _pictures(page: Page) -> str:
         else "Frames are small, grey and blurred in the files themselves."
     )
     if page.broken:
-        how += f" {page.broken:,} {'video does' if page.broken == 1 else 'videos do'} not decode and have no picture."
+        verb = "video does not decode and has" if page.broken == 1 else "videos do not decode and have"
+        how += f" {page.broken:,} {verb} no picture."
     return how
 
 
@@ -123,7 +124,10 @@ def _charts(facts: Facts) -> list[str]:
     ]
     if facts.alpha:
         lines = [[name, cell(value)] for name, value in facts.alpha]
-        note = "Krippendorff's alpha, 95% interval over 1,000 bootstrap replicates of videos, seed 0. 1: full agreement; 0: chance."
+        note = (
+            "Krippendorff's alpha with 95% intervals, bootstrap over videos, seed 0. 1: all agree; 0: as by chance. "
+            "[-]: no interval."
+        )
         made.append(charts.table("alpha", "Agreement of raters", ["", "alpha [95%]"], lines, note=note))
     return made
 

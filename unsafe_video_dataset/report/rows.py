@@ -76,7 +76,7 @@ def _columns(part: Sequence[Record], rows: Rows, broken: frozenset[str]) -> dict
         "categories": packed([mask(row["categories"]) for row in part]),
         "generator": packed([rows.generators.index(row["generator"]) for row in part]),
         "source": packed([_place(rows.sources, row["prompt_source"]) for row in part]),
-        "votes": packed([row["vote_counts"][key] or 0 for row in part for key in VOTE_KEYS]),
+        "votes": packed([(row["vote_counts"] or {}).get(key) or 0 for row in part for key in VOTE_KEYS]),
         "raters": packed([row["num_raters"] for row in part]),
         "agreement": [-1 if row["agreement"] is None else round(1000 * row["agreement"]) for row in part],
         "frames": packed([row["num_frames"] for row in part]),

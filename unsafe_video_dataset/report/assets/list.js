@@ -3,6 +3,7 @@
 (function (report) {
   const { store, make, votes } = report;
   const BEYOND = 5; // rows drawn above and below the view
+  const LEAST = 10; // rows at the start that are there before the list is in view, for who reads the page without seeing it
 
   function makeList(root, { open, model, threshold }) {
     let shown = [];
@@ -47,7 +48,7 @@
     function draw() {
       const top = root.getBoundingClientRect().top;
       const first = Math.max(0, Math.floor(-top / height) - BEYOND);
-      const last = Math.min(shown.length, Math.ceil((window.innerHeight - top) / height) + BEYOND);
+      const last = Math.min(shown.length, Math.max(first + LEAST, Math.ceil((window.innerHeight - top) / height) + BEYOND));
       const focused = root.contains(document.activeElement);
       if (!focused && (active < first || active >= last)) active = Math.min(first + BEYOND, Math.max(0, shown.length - 1));
       const wanted = new Set();
