@@ -79,7 +79,7 @@ def test_what_is_not_known_has_a_mark(unvoted: Path) -> None:
     assert set(columns["agreement"]) == {-1}
     assert set(unpacked(columns["votes"])) == {0}
     (details,) = detail_chunks(rows)
-    assert all(row[0] is None and row[9] == [] for row in arguments(details)[1])  # type: ignore[attr-defined]
+    assert all(row[9] == [] for row in arguments(details)[1])  # type: ignore[attr-defined]
 
 
 def test_chunks_join_to_the_whole(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,8 +116,10 @@ def _croissant(release: Release) -> dict[str, Any] | None:
 
 
 def _without_examples(value: Any) -> Any:
+    """Example values of fields may be prompts; the context's entry for the word stays."""
     if isinstance(value, dict):
-        return {key: _without_examples(one) for key, one in value.items() if key not in ("examples", "cr:examples", "cr:data")}
+        kept = {key: one for key, one in value.items() if key not in ("examples", "cr:examples", "cr:data")}
+        return {key: one if key == "@context" else _without_examples(one) for key, one in kept.items()}
     return [_without_examples(one) for one in value] if isinstance(value, list) else value
 
 

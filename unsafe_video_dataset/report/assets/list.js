@@ -45,12 +45,12 @@
       return item;
     }
 
-    function draw() {
+    function draw({ keep = false } = {}) {
       const top = root.getBoundingClientRect().top;
       const first = Math.max(0, Math.floor(-top / height) - BEYOND);
       const last = Math.min(shown.length, Math.max(first + LEAST, Math.ceil((window.innerHeight - top) / height) + BEYOND));
-      const focused = root.contains(document.activeElement);
-      if (!focused && (active < first || active >= last)) active = Math.min(first + BEYOND, Math.max(0, shown.length - 1));
+      const held = keep || root.contains(document.activeElement); // else the tab stop goes with the view
+      if (!held && (active < first || active >= last)) active = Math.min(first + BEYOND, Math.max(0, shown.length - 1));
       const wanted = new Set();
       for (let place = first; place < last; place++) wanted.add(place);
       if (active < shown.length) wanted.add(active); // the row with the focus stays, wherever the view is
@@ -96,7 +96,7 @@
       const top = box.top + active * height;
       if (top < 8) window.scrollBy(0, top - 8);
       else if (top + height > window.innerHeight - 8) window.scrollBy(0, top + height - window.innerHeight + 8);
-      draw();
+      draw({ keep: true });
       drawn.get(active).firstChild.focus({ preventScroll: true });
     }
 
