@@ -16,7 +16,7 @@ from unsafe_video_dataset.release import Release
 from unsafe_video_dataset.report import rows as report_rows
 from unsafe_video_dataset.report.chunks import call, mask, packed
 from unsafe_video_dataset.report.facts import gather
-from unsafe_video_dataset.report.rows import column_chunks, detail_chunks, read_rows
+from unsafe_video_dataset.report.rows import Rows, column_chunks, detail_chunks, read_rows
 from unsafe_video_dataset.taxonomy import CATEGORIES, SPLITS, VOTE_KEYS
 
 
@@ -149,3 +149,19 @@ def test_facts_without_votes(unvoted: Path) -> None:
     assert [(bar.label, bar.total) for bar in facts.sources] == [("not stated", 24)]
     assert [(bar.label, bar.total) for bar in facts.votes] == [("0", 24)]
     assert len(facts.categories) == len(CATEGORIES) + 1
+
+
+def test_a_chart_has_at_most_twelve_bars(small: Path) -> None:
+    release = Release.open(small)
+    rows = read_rows(release)
+    table = [
+        {**row, "generator": f"g{place:02d}", "duration_seconds": 1 + place / 7} for place, row in enumerate(rows.table * 2)
+    ]
+    facts = gather(release, Rows(table, tuple(f"g{place:02d}" for place in range(48)), rows.sources), bootstrap=0)
+    assert len(facts.generators) == 12
+    assert facts.generators[-1].label == "37 others"
+    assert len(facts.lengths) == 10
+    assert facts.lengths[0].label == "1.0 to 1.7 s"
+    for bars in (facts.generators, facts.lengths):
+        assert sum(bar.total for bar in bars) == 48
+        assert sum(bar.parts[0][1] for bar in bars) == sum(row["is_unsafe"] for row in table)

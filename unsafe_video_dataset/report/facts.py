@@ -19,6 +19,7 @@ from ..taxonomy import CATEGORIES, CATEGORY_TITLES, SPLITS
 from .rows import Rows
 
 NOT_STATED = "not stated"
+MOST_BARS = 12  # of a chart; the smallest of more go together, and lengths into bins
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ def gather(release: Release, rows: Rows, *, bootstrap: int = 1000) -> Facts:
     return Facts(
         categories=tuple(categories),
         together=co_occurrence(labels, labels),
-        generators=_by(table, lambda row: row["generator"]),
-        sources=_by(table, lambda row: row["prompt_source"] or NOT_STATED),
+        generators=_largest(_by(table, lambda row: row["generator"]), len(table)),
+        sources=_largest(_by(table, lambda row: row["prompt_source"] or NOT_STATED), len(table)),
         splits=_by(table, lambda row: row["split"], order=list(SPLITS)),
         votes=_by(table, lambda row: row["num_raters"]),
         agreement=_by(table, _agreement, order=[*(f"{10 * tenth} to {10 * tenth + 10}%" for tenth in range(10)), "not known"]),
-        lengths=_by(table, lambda row: f"{row['duration_seconds']:g} s", key=lambda text: float(text[:-2])),
+        lengths=_lengths(table),
         alpha=_alpha(release, bootstrap),
     )
 
@@ -101,6 +102,35 @@ def _by(
         )
         for value in values
     )
+
+
+def _largest(bars: tuple[Bar, ...], total: int) -> tuple[Bar, ...]:
+    """At most 12 bars: of more, the largest 11, and the others together."""
+    if len(bars) <= MOST_BARS:
+        return bars
+    ranked = sorted(bars, key=lambda bar: (-bar.total, bar.label))
+    kept, rest = ranked[: MOST_BARS - 1], ranked[MOST_BARS - 1 :]
+    parts = tuple((style, sum(bar.parts[place][1] for bar in rest)) for place, (style, _) in enumerate(rest[0].parts))
+    together = Bar(f"{len(rest)} others", parts)
+    return (*kept, Bar(together.label, parts, _share(together.total, total)))
+
+
+def _lengths(table: list[Record]) -> tuple[Bar, ...]:
+    """Every length where there are few, else ten bins of equal width."""
+    seconds = [row["duration_seconds"] for row in table]
+    if len(set(seconds)) <= MOST_BARS:
+        return _by(table, lambda row: f"{row['duration_seconds']:g} s", key=lambda text: float(text[:-2]))
+    low, width = min(seconds), (max(seconds) - min(seconds)) / 10
+    names = [f"{low + place * width:.1f} to {low + (place + 1) * width:.1f} s" for place in range(10)]
+    bins: dict[str, list[Record]] = {name: [] for name in names}
+    for row in table:
+        bins[names[min(int((row["duration_seconds"] - low) / width), 9)]].append(row)
+    found = []
+    for name, part in bins.items():
+        unsafe = sum(row["is_unsafe"] for row in part)
+        parts = (("fill-unsafe", unsafe), ("fill-not_unsafe", len(part) - unsafe))
+        found.append(Bar(name, parts, _share(len(part), len(table))))
+    return tuple(found)
 
 
 def _scale(order: list[str], every: Counter[Any]) -> list[str]:

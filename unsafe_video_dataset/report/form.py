@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ..taxonomy import CATEGORIES, SPLITS
 from .charts import escape
-from .facts import Bar, Facts
+from .facts import Facts
 from .models import Model
 from .rows import Rows
 
@@ -44,11 +45,11 @@ def filters(facts: Facts, rows: Rows) -> str:
     together = '<label class="check"><input type="checkbox" id="all-categories"> all of these together</label>'
     groups = [
         _checks("category", "Categories", categories, extra=together),
-        _checks("split", "Splits", _bars(facts.splits, SPLITS)),
-        _checks("generator", "Generators", _bars(facts.generators, rows.generators)),
+        _checks("split", "Splits", _counted(rows, "split", SPLITS)),
+        _checks("generator", "Generators", _counted(rows, "generator", rows.generators)),
     ]
     if rows.sources:
-        groups.append(_checks("source", "Prompt sources", _bars(facts.sources, rows.sources, start=1)))
+        groups.append(_checks("source", "Prompt sources", _counted(rows, "prompt_source", rows.sources, start=1)))
     return "".join(groups)
 
 
@@ -59,9 +60,9 @@ def _options(pairs: Sequence[tuple[str, str]]) -> str:
     return "".join(f'<option value="{escape(value)}">{escape(title)}</option>' for value, title in pairs)
 
 
-def _bars(bars: Sequence[Bar], names: Sequence[str], *, start: int = 0) -> list[tuple[str, str, int]]:
-    totals = {bar.label: bar.total for bar in bars}
-    return [(str(place + start), name, totals.get(name, 0)) for place, name in enumerate(names)]
+def _counted(rows: Rows, column: str, names: Sequence[str], *, start: int = 0) -> list[tuple[str, str, int]]:
+    totals = Counter(row[column] for row in rows.table)
+    return [(str(place + start), name, totals[name]) for place, name in enumerate(names)]
 
 
 def _checks(name: str, title: str, choices: Sequence[tuple[str, str, int]], *, extra: str = "") -> str:
