@@ -380,12 +380,20 @@ def test_opening_is_combined_by_medians_and_ratios_within_a_round() -> None:
         return {"filters": {name: {"rows": rows, "seconds": seconds} for name in opening.FILTERS}}
 
     rounds: list[Any] = [
-        {"open": figures(1), "dataset": figures(slow), "ours": filters(slow), "duckdb": filters(2 * slow)} for slow in (1, 3, 2)
+        {
+            "open": figures(1),
+            "dataset": figures(slow),
+            "ours": filters(slow),
+            "duckdb": filters(2 * slow),
+            "pyarrow": filters(9),
+        }
+        for slow in (1, 3, 2)
     ]
     found = opening.combine(rounds)
     assert found["rows"] == 7
     assert found["dataset"]["seconds"]["median"] == 2
     assert found["filters"][0]["ratio"]["median"] == 0.5
+    assert found["filters"][0]["pyarrow"]["median"] == 9
     without = opening.combine([{key: value for key, value in one.items() if key != "duckdb"} for one in rounds])
     assert without["filters"][0]["duckdb"] is None
     assert without["filters"][0]["ratio"] is None
@@ -402,6 +410,13 @@ def test_the_filters_find_what_duckdb_finds_on_the_sample() -> None:
     mine, theirs = (opening.measure(job | {"part": part})["filters"] for part in ("ours", "duckdb"))
     assert {name: one["rows"] for name, one in mine.items()} == {name: one["rows"] for name, one in theirs.items()}
     assert all(one["rows"] for one in mine.values())
+
+
+def test_the_columns_of_a_filter_are_read_alone() -> None:
+    from unsafe_video_dataset.release import locate
+
+    found = opening.measure({"release": str(locate("sample")), "part": "pyarrow"})["filters"]
+    assert {one["rows"] for one in found.values()} == {96}
 
 
 # -- the page

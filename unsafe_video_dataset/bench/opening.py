@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from .summary import spread
 
-What = Literal["open", "dataset", "ours", "duckdb"]
-PARTS: tuple[What, ...] = ("open", "dataset", "ours", "duckdb")
+What = Literal["open", "dataset", "ours", "duckdb", "pyarrow"]
+PARTS: tuple[What, ...] = ("open", "dataset", "ours", "duckdb", "pyarrow")
 _REPEATS = 5
 
 FILTERS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -42,6 +42,8 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     release, what = Path(job["release"]), job["part"]
     if what == "duckdb":
         return _filters(_duckdb(release))
+    if what == "pyarrow":
+        return _filters({name: partial(_read_alone, release, how) for name, (how, _, _) in FILTERS.items()})
     from ..release import Release
 
     if what == "ours":
@@ -50,6 +52,7 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     torch = importlib.import_module("unsafe_video_dataset.torch") if what == "dataset" else None
     if torch is not None:
         torch.choose_decoder("auto")  # imports a codec, whatever the number of rows
+    importlib.import_module("pyarrow").scalar(0)  # pyarrow imports pandas with the first value that it makes
     gc.collect()
     _forget_peak()
     before, cpu, start = _resident("VmRSS"), time.process_time(), time.perf_counter()
@@ -62,6 +65,17 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rows(release: Any, how: Mapping[str, Any]) -> int:
     return int(release.metadata(**how).num_rows)
+
+
+def _read_alone(release: Path, how: Mapping[str, Any]) -> int:
+    """What our filter has to read, by pyarrow with page checksums, and nothing done with it: all rows of the release."""
+    from pyarrow import parquet
+
+    from ..filters import Where
+
+    columns = sorted({"video_id", *how["columns"], *Where({name: how[name] for name in how if name != "columns"}).columns})
+    files = sorted((release / "data" / "metadata").glob("*.parquet"))
+    return sum(parquet.ParquetFile(file, page_checksum_verification=True).read(columns).num_rows for file in files)
 
 
 def _filters(queries: Mapping[str, Callable[[], int]]) -> dict[str, Any]:
@@ -107,7 +121,8 @@ def _forget_peak() -> None:
 
 
 def combine(rounds: Sequence[Mapping[What, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Medians and spreads over rounds. `ratio` of a filter is the median of ours / duckdb within a round, None without duckdb.
+    """Medians and spreads over rounds. `ratio` of a filter is the median of ours / duckdb within a round, None without duckdb;
+    `pyarrow` the time of reading its columns alone.
 
     Raises `ValueError` where ours and duckdb find another number of rows.
     """
@@ -121,6 +136,7 @@ def combine(rounds: Sequence[Mapping[What, Mapping[str, Any]]]) -> dict[str, Any
         counts = {one["rows"] for one in [*mine, *theirs]}
         if len(counts) != 1:
             raise ValueError(f"filter {name!r} gives {sorted(counts)} rows")
+        alone = [one["pyarrow"]["filters"][name]["seconds"] for one in rounds if "pyarrow" in one]
         ratios = [a["seconds"] / b["seconds"] for a, b in zip(mine, theirs, strict=False)]
         filters.append(
             {
@@ -129,6 +145,7 @@ def combine(rounds: Sequence[Mapping[What, Mapping[str, Any]]]) -> dict[str, Any
                 "ours": spread([one["seconds"] for one in mine]),
                 "duckdb": spread([one["seconds"] for one in theirs]) if theirs else None,
                 "ratio": spread(ratios) if ratios else None,
+                "pyarrow": spread(alone) if alone else None,
             }
         )
     return {"rows": rounds[0]["dataset"]["rows"], "rounds": len(rounds), **parts, "filters": filters}
