@@ -14,6 +14,7 @@ diffusers = pytest.importorskip("diffusers", reason="extra: defenses")
 pytest.importorskip("transformers", reason="extra: defenses")
 
 from unsafe_video_dataset.defenses.proxy import model as parts  # noqa: E402
+from unsafe_video_dataset.defenses.proxy.denoiser import SubspaceDenoiser  # noqa: E402
 from unsafe_video_dataset.defenses.proxy.evidence import trace  # noqa: E402
 from unsafe_video_dataset.defenses.proxy.fidelity import measure, share, wilson  # noqa: E402
 from unsafe_video_dataset.defenses.proxy.oracle import read  # noqa: E402
@@ -85,7 +86,7 @@ def test_the_vae_keeps_what_the_oracle_reads(pipe: Any) -> None:
 
 
 def test_the_denoiser_alone_is_the_closed_form_until_it_is_trained() -> None:
-    unet = parts.SubspaceDenoiser(rank=4)
+    unet = SubspaceDenoiser(rank=4)
     unet.spread.copy_(torch.tensor([4.0, 1.0, 0.5, 0.0]))
     z, level = torch.randn(3, 4), torch.tensor([0.0, -1.0, 2.0])
     with torch.no_grad():
@@ -131,7 +132,7 @@ def test_mistakes_are_named(pipe: Any, tmp_path: Path) -> None:
     about["unet"]["width"] = 64
     (tmp_path / "proxy.json").write_text(json.dumps(about))
     (tmp_path / "proxy.safetensors").write_bytes((parts.WEIGHTS / "proxy.safetensors").read_bytes())
-    with pytest.raises(InputError, match="don't fit its proxy.json"):
+    with pytest.raises(InputError, match=r"don't fit its proxy\.json"):
         parts.load_proxy(folder=tmp_path)
 
 

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import Fault, FaultsError, InputError
 
-SPLITS = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _FIELDS = ("prompt", "seed", "seeds", "group_id", "prompt_kind", "kind", "split", "video_id")
 _ID = re.compile(r"[\w.:+-]{1,128}")
 

@@ -53,7 +53,7 @@ def folds(traces: Traces, *, seed: int = 0, fractions: Sequence[float] = (0.6, 0
     made = {
         split: tuple(sorted(s for g, members in by_group.items() if where[g] == split for s in members)) for split in SPLITS
     }
-    for split in ("train", "validation"):
+    for split in SPLITS[:2]:
         kinds = {unsafe[sample] for sample in made[split]}
         if len(kinds) < 2:
             lacking = "unsafe" if True not in kinds else "safe"

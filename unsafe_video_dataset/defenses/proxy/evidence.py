@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 def trace(
     pipe: Any, prompts: Sequence[Prompt], *, steps: int = STEPS, batch_size: int = 64, progress: bool = False
 ) -> tuple[Floats, list[Reading]]:
-    """x0 at each evaluation of the denoiser, as coordinates in its subspace (float32 [N, evaluations, rank]), and what came out.
+    """x0 at each evaluation of the denoiser, in its subspace (float32 [N, evaluations, rank]), and what came out.
 
     Read from the denoiser's own output, after guidance, so it holds for any scheduler that takes v.
     """
@@ -56,13 +56,15 @@ def trace(
     return np.concatenate(rows), found
 
 
-def curve(pipe: Any, *, steps: int = STEPS, progress: bool = False, strata: Sequence[str] = ("under", "many_seeds")) -> dict[str, Any]:
+def curve(
+    pipe: Any, *, steps: int = STEPS, progress: bool = False, strata: Sequence[str] = ("under", "many_seeds")
+) -> dict[str, Any]:
     """How well a linear probe tells blocked from allowed at each step, fitted on the train split and counted on the test split.
 
-    `strata`: `under` and `many_seeds` (what the noise decides), or any of `direct`, `synonym`, `misleading`, `disguised`. Unclear
-    videos are left out. Gives `steps`: a row a step with `step` (from 1), `timestep`, `accuracy` and `auroc`; `prompt_only`: the
-    AUROC of the share of blocked scenes that the prompt's meaning allows (the best that a filter of prompts can do); `base`: the
-    accuracy of always saying the commoner answer.
+    `strata`: `under` and `many_seeds` (what the noise decides), or any of `direct`, `synonym`, `misleading`, `disguised`.
+    Unclear videos are left out. Gives `steps`: a row a step with `step` (from 1), `timestep`, `accuracy` and `auroc`;
+    `prompt_only`: the AUROC of the share of blocked scenes that the prompt's meaning allows (the best that a filter of prompts
+    can do); `base`: the accuracy of always saying the commoner answer.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -71,7 +73,7 @@ def curve(pipe: Any, *, steps: int = STEPS, progress: bool = False, strata: Sequ
 
     data = {}
     for split in ("train", "test"):
-        prompts = [p for p in prompt_set(split) if (p.kind if p.stratum == "main" else p.stratum) in strata]  # type: ignore[arg-type]
+        prompts = [p for p in prompt_set(split) if (p.kind if p.stratum == "main" else p.stratum) in strata]
         x0, seen = trace(pipe, prompts, steps=steps, progress=progress)
         clear = np.array([not r.unclear for r in seen])
         unsafe = np.array([r.unsafe for r in seen])

@@ -38,7 +38,9 @@ def readings(
     with tqdm(total=len(prompts), desc="generating", unit="video", disable=not progress) as bar:
         for start in range(0, len(prompts), batch_size):
             rows = prompts[start : start + batch_size]
-            videos = generate(pipe, [p.text for p in rows], seeds=[p.seed for p in rows], steps=steps, batch_size=batch_size, **call)
+            videos = generate(
+                pipe, [p.text for p in rows], seeds=[p.seed for p in rows], steps=steps, batch_size=batch_size, **call
+            )
             found += read(videos)
             bar.update(len(rows))
     return found
@@ -50,9 +52,12 @@ def measure(
     """Fidelity on test prompts: for each kind, the shares shown as asked (`asked`) and not read (`unclear`); for what the
     noise decides, also how often a blocked concept came out (`blocked`), how often it would with even odds (`expected`), and
     how many different scenes (`scenes`). `call` goes to the pipeline."""
-    sizes = Sizes(per_kind=per_kind, prompts=8, seeds=25, disguised=per_kind, unseen=max(per_kind // 3, 1))
+    sizes = Sizes(
+        per_kind=per_kind, prompts=min(8, per_kind), seeds=min(25, per_kind), disguised=per_kind, unseen=max(per_kind // 3, 1)
+    )
     prompts = prompt_set("test", sizes=sizes, seed=seed)
-    seen = dict(zip([p.prompt_id for p in prompts], readings(pipe, prompts, steps=steps, progress=progress, **call), strict=True))
+    found = readings(pipe, prompts, steps=steps, progress=progress, **call)
+    seen = dict(zip([p.prompt_id for p in prompts], found, strict=True))
     report: dict[str, Any] = {}
     for name, rows in strata(prompts).items():
         own = [seen[p.prompt_id] for p in rows]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -46,7 +46,11 @@ MOTION_WORDS = {  # finite verb, participle
     "falls": (("falls", "falling"), ("drops", "dropping"), ("sinks", "sinking"), ("goes down", "going down")),
     "rises": (("rises", "rising"), ("climbs", "climbing"), ("ascends", "ascending"), ("goes up", "going up")),
     "left": (("moves left", "moving left"), ("heads west", "heading west"), ("drifts to the left", "drifting to the left")),
-    "right": (("moves right", "moving right"), ("heads east", "heading east"), ("drifts to the right", "drifting to the right")),
+    "right": (
+        ("moves right", "moving right"),
+        ("heads east", "heading east"),
+        ("drifts to the right", "drifting to the right"),
+    ),
 }
 """The first of each is the plain word; the others are its synonyms."""
 
@@ -122,8 +126,7 @@ class Meaning:
     def fits(self, colour: str | None, shape: str | None, motion: str | None) -> bool:
         """True where a video of this colour, shape and motion is what was asked; a None (unclear) fits only what is open."""
         return all(
-            want is None or want == got
-            for want, got in ((self.colour, colour), (self.shape, shape), (self.motion, motion))
+            want is None or want == got for want, got in ((self.colour, colour), (self.shape, shape), (self.motion, motion))
         )
 
 
@@ -253,7 +256,7 @@ def learn_tokens(texts: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, 
     while True:
         pairs: dict[tuple[str, str], int] = {}
         for pieces, count in counts.items():
-            for pair in zip(pieces, pieces[1:], strict=False):
+            for pair in pairwise(pieces):
                 pairs[pair] = pairs.get(pair, 0) + count
         if not pairs:
             break

@@ -1,6 +1,7 @@
 """What a video shows, read from its pixels by rules: no learning, no prompt. The labels of the proxy world come from here.
 
-- **Where**: pixels by chroma (largest less smallest channel), since the ground is grey; an outline's edge lies at half of the strongest.
+- **Where**: pixels by chroma (largest less smallest channel), since the ground is grey; an outline's edge is where chroma is
+  half of its strongest.
 - **Colour**: the hue of the inside, nearest of the five; unclear near the middle between two.
 - **Shape**: chroma is compared with each of the three, drawn with soft edges at the same centre and about the same area, over
   all frames; unclear where the two best fit about as well, or none fits.
@@ -59,7 +60,7 @@ class Reading:
 
 
 def read(videos: NDArray[np.uint8]) -> list[Reading]:
-    """A reading for each video of uint8 [N, T, SIZE, SIZE, 3] RGB (or one video without N). Raises `InputError` on another size."""
+    """A reading for each video of uint8 [N, T, SIZE, SIZE, 3] RGB (or one without N). Raises `InputError` on another size."""
     if videos.ndim == 4:
         videos = videos[None]
     if videos.ndim != 5 or videos.shape[2:] != (SIZE, SIZE, 3) or videos.shape[1] < 3 or videos.dtype != np.uint8:
@@ -114,7 +115,7 @@ def _shape(strength: Floats, centre: Floats, area: Floats) -> tuple[NDArray[np.i
     """The shape that fits best over all frames, and its lead over the next."""
     n, frames = strength.shape[:2]
     filled = np.where(strength > 0.2, np.minimum(strength, 1.3), 0)
-    radius = np.sqrt(np.maximum(area, 1) / np.pi).reshape(-1)
+    radius = np.sqrt(np.maximum(area, 1) / np.pi).reshape(-1).astype(np.float32)
     at = centre.reshape(-1, 1, 2)
     fits = []
     for shape in range(len(SHAPES)):

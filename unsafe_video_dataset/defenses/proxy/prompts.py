@@ -56,7 +56,7 @@ def _digest(*parts: object) -> str:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many generations: `per_kind` of each of the four kinds, `prompts` x `seeds` with many seeds, `disguised`, `unseen`."""
+    """How many generations: `per_kind` of each of the four kinds, `prompts` x `seeds` with many seeds, and the others."""
 
     per_kind: int = 120
     prompts: int = 8
@@ -88,7 +88,7 @@ def prompt_set(split: Split, *, sizes: Sizes | None = None, seed: int = 0) -> li
         (plain,) = _draw(split, ("direct", "synonym")[i % 2], 1, rng)
         how = DISGUISES[i // 2 % len(DISGUISES)]
         text = disguise(plain[0], how, rng=rng)
-        found.append(Prompt(text, _seed(rng), ("direct", "synonym")[i % 2], split, "disguised", plain[1], how))  # type: ignore[arg-type]
+        found.append(Prompt(text, _seed(rng), ("direct", "synonym")[i % 2], split, "disguised", plain[1], how))
     rng = _rng(split, "unseen", seed)
     for text, meaning in _draw(split, "direct", sizes.unseen, rng):
         words = [UNSEEN.get(word.strip(","), word) for word in text.split(" ")]

@@ -1,8 +1,9 @@
 """The world of the proxy: one plain shape that moves over a dark ground. What can be in it, what counts as blocked, and a
 seeded renderer. Numpy only.
 
-A **scene** is a colour, a shape and a motion (5 x 3 x 4 = 60 scenes). Everything else of a video (where the shape is, how large,
-how fast, shades) is its **look**, which no prompt names. Four **concepts** stand for the categories of unsafe content. They are
+A **scene** is a colour, a shape and a motion (5 x 3 x 4 = 60 scenes). Everything else of a video (where the shape is, how
+large, how fast, shades) is its **look**, which no prompt names. Four **concepts** stand for the categories of unsafe
+content. They are
 harmless, as everything here is. They overlap, so a video can have two labels, and every one of them has near neighbours that
 are allowed (a red circle, an orange square, a square that falls):
 
@@ -102,7 +103,7 @@ def draw(indices: NDArray[np.int64], *, rng: np.random.Generator) -> NDArray[np.
     start = side * across[:, None] + step * along[:, None]
     centre = start[:, None] + step[:, None] * (travel[:, None] * time)[:, :, None] + (SIZE - 1) / 2  # [N, T, 2]
     centre[:, :, 1] += np.where(indices[:, 1] == SHAPES.index("triangle"), 0.417 * radius, 0)[:, None]  # else its top is cut
-    mask = cover(indices[:, 1], centre, radius)[..., None]
+    mask = cover(indices[:, 1], centre.astype(np.float32), radius)[..., None]
     colour = RGB[indices[:, 0]] * rng.uniform(0.92, 1.04, (n, 1)).astype(np.float32)
     ground = rng.uniform(18, 42, (n, 1)).astype(np.float32) + np.zeros(3, dtype=np.float32)
     video = ground[:, None, None, None] * (1 - mask) + colour[:, None, None, None] * mask
