@@ -21,8 +21,8 @@ from typing import Any
 from unsafe_video_dataset.bench.report import fill
 from unsafe_video_dataset.defenses.bench.plot import write_plots
 from unsafe_video_dataset.defenses.bench.report import sections, to_text
-from unsafe_video_dataset.defenses.bench.run import run
 from unsafe_video_dataset.defenses.bench.settings import BenchSettings, fast
+from unsafe_video_dataset.defenses.bench.stages import run
 
 
 def write_page(result: Mapping[str, Any], page: Path) -> list[Path]:

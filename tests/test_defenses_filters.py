@@ -38,7 +38,12 @@ def test_a_keyword_filter_wants_whole_words_and_all_of_a_term() -> None:
     found = KeywordFilter({"square": [["red", "square"], "crimson box"], "fall": ["falls"]})
     assert isinstance(found, PromptDefense)
     verdict = found.check_prompt("a square that is RED, it falls")
-    assert (verdict.blocked, verdict.categories, verdict.stage, verdict.decided_by) == (True, ("square", "fall"), "prompt", "keyword")
+    assert (verdict.blocked, verdict.categories, verdict.stage, verdict.decided_by) == (
+        True,
+        ("square", "fall"),
+        "prompt",
+        "keyword",
+    )
     assert not found.check_prompt("a redder squares scene").blocked
     assert not found.check_prompt("a box, crimson").blocked  # a phrase stands in a row
     assert found.check_prompt("a crimson  box").blocked

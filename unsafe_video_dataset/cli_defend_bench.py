@@ -167,7 +167,7 @@ def _add_bench(verbs: Any) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    settings, run = load_module("defenses.bench.settings"), load_module("defenses.bench.run")
+    settings, run = load_module("defenses.bench.settings"), load_module("defenses.bench.stages")
     chosen = settings.fast(seed=arguments.seed) if arguments.fast else settings.BenchSettings(seed=arguments.seed)
     if arguments.threads:
         import torch

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .report import sections as sections
     from .report import to_text as to_text
-    from .run import run as run
     from .settings import BenchSettings as BenchSettings
     from .settings import fast as fast
+    from .stages import run as run
     from .world import Item as Item
     from .world import World as World
     from .world import proxy_world as proxy_world
@@ -26,7 +26,7 @@ _HOMES = {
     "World": "world",
     "fast": "settings",
     "proxy_world": "world",
-    "run": "run",
+    "run": "stages",
     "sections": "report",
     "to_text": "report",
 }
@@ -34,9 +34,7 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES or name == "run":  # `run` the function stands in for `run` the module below
-        if name == "run":
-            return import_module(".run", __name__).run
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
@@ -44,3 +42,7 @@ def __getattr__(name: str) -> Any:
         from ...errors import missing_extra
 
         raise missing_extra(error, name) from error
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
