@@ -132,7 +132,9 @@ def test_the_report_is_made_of_the_result_alone(
     out, result = finished
     assert main(["defend", "report", str(out), "--plots", str(tmp_path / "figures" / "f")]) == 0
     shown = capsys.readouterr().out
-    assert bench.to_text(result).strip() in shown
+    assert bench.to_text(result, full=True).strip() in shown
+    assert "By category" in shown
+    assert "By category" not in bench.to_text(result)
     assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == sorted(
         f"f-{name}.{ending}" for name in ("rules", "step", "strata") for ending in ("png", "svg")
     )

@@ -187,6 +187,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         print_json(result)
     else:
         print(load_module("defenses.bench.report").to_text(result))
+        print("`unsafe-video defend report` prints all tables: by category, by kind of prompt, rules, chains.")
     return 0
 
 
@@ -223,7 +224,7 @@ def _report(arguments: argparse.Namespace) -> int:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         text = load_module("defenses.bench.report")
-        shown = "\n".join(text.sections(result).values()) if arguments.markdown else text.to_text(result)
+        shown = "\n".join(text.sections(result).values()) if arguments.markdown else text.to_text(result, full=True)
     except OSError:
         raise InputError(f"There is no {path}. `unsafe-video defend bench` writes it.") from None
     except (ValueError, KeyError, TypeError) as error:

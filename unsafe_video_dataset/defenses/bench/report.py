@@ -11,15 +11,17 @@ from .world import STRATA
 Result = Mapping[str, Any]
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 _ETAS = (1, 2, 3, 5, 10, 20)
+_MAIN = ("defenses table", "defenses reading", "defenses points", "defenses cost", "defenses guard", "defenses targets")
 
 
-def to_text(result: Result) -> str:
-    """Fixed-width tables for a terminal."""
+def to_text(result: Result, *, full: bool = False) -> str:
+    """Fixed-width tables for a terminal: the main ones, or all where `full`."""
     from ..._console import text_table
 
     parts = [facts(result)]
-    for title, header, rows in _tables(result):
-        parts.append(f"{title}\n\n{text_table(header, rows)}")
+    for name, tables in _grouped(result).items():
+        if full or name in _MAIN:
+            parts += [f"{title}\n\n{text_table(header, rows)}" for title, header, rows in tables]
     return "\n\n".join(parts) + "\n"
 
 
@@ -43,13 +45,8 @@ def facts(result: Result) -> str:
     )
 
 
-def _tables(result: Result) -> list[Table]:
-    return [one for group in _grouped(result).values() for one in group]
-
-
 def _grouped(result: Result) -> dict[str, list[Table]]:
     made = {
-        "defenses targets": [_targets(result)],
         "defenses table": [_main(result)],
         "defenses categories": [_categories(result)],
         "defenses strata": [_strata(result)],
@@ -60,6 +57,7 @@ def _grouped(result: Result) -> dict[str, list[Table]]:
         "defenses chains": [_differences(result)],
         "defenses guard": [_parity(result), _seconds(result), _overhead(result)],
     }
+    made["defenses targets"] = [_targets(result)]
     if "real_sizes" in result:
         made["defenses flops"] = [_flops(result), _real_saving(result)]
     return {name: [table for table in tables if table[2]] for name, tables in made.items()}
@@ -238,7 +236,7 @@ def _overhead(result: Result) -> Table:
         rows.append(
             (
                 title,
-                f"{1000 * one['seconds_alone']:.0f}",
+                f"{1000 * one['cpu_seconds_alone']:.0f}",
                 str(one["rounds"]),
                 f"{found['ratio']:.3f} ({found['low']:.3f} to {found['high']:.3f})",
                 f"{100 * found['detect_share']:.2f}%",
