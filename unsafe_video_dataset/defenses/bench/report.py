@@ -73,7 +73,7 @@ def _targets(result: Result) -> Table:
         said = "met" if one["met"] else "not met"
         sure = "whole interval" if one["surely"] else "value only" if one["met"] else ""
         rows.append((one["target"], f"{'<' if less else '>='} {one['wanted']:g}", _cell(one), str(one["n"]), said, sure))
-    return "Targets", ("target", "wanted", "found (95%)", "n", "", "how surely"), rows
+    return "Targets", ("target", "wanted", "found (95%)", "n", "", "by"), rows
 
 
 def _main(result: Result) -> Table:
@@ -306,7 +306,7 @@ def _title(name: str) -> str:
 def _cell(found: Mapping[str, Any], sign: str = "") -> str:
     if found["value"] is None:
         return "-"
-    digits = 1 if found["value"] >= 2 else 3
+    digits = 1 if found["value"] >= 2 else 6 if 1 < found["value"] < 1.001 else 3
     text = f"{found['value']:{sign}.{digits}f}"
     return text if found["low"] is None else f"{text} ({found['low']:{sign}.{digits}f} to {found['high']:{sign}.{digits}f})"
 

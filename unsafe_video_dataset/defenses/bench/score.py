@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...compare import bootstrap_p, holm
+from ..flops import Cost
 from . import measures
-from .contenders import EARLY, LVD, SEQUENTIAL, SINGLE, Contenders
+from .contenders import EARLY, LVD, SEQUENTIAL, Contenders
 from .costs import Parts, spent
 from .generate import Part
 from .points import Point
@@ -175,10 +176,11 @@ def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     A target is `met` where the value meets it, `surely` where the whole interval does.
     """
     defenses = result["defenses"]
-    rows = [
-        _least("accuracy on fully specified prompts, eta <= 5", 0.95, defenses[EARLY]["strata"]["specified"]["accuracy"]),
-        _least("accuracy on under-specified prompts, chosen eta", 0.90, defenses[LVD]["strata"]["open"]["accuracy"]),
-    ]
+    rows = []
+    for name in (EARLY, LVD, SEQUENTIAL):
+        strata = defenses[name]["strata"]
+        rows.append(_least(f"accuracy on fully specified prompts, {name}", 0.95, strata["specified"]["accuracy"]))
+        rows.append(_least(f"accuracy on under-specified prompts, {name}", 0.90, strata["open"]["accuracy"]))
     for name in (EARLY, LVD, SEQUENTIAL):
         cost = defenses[name]["cost"]["blocked"]
         if cost:
@@ -190,12 +192,17 @@ def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
                     {"value": 1 / share["value"], "low": 1 / share["high"], "high": 1 / share["low"], "n": share["n"]},
                 )
             )
+    for size in result.get("real_sizes", ()):
+        eta = max(point["eta"] for point in defenses[LVD]["points"])
+        ratio = 1 + Cost(**size).overhead(eta, "latent")
+        what = f"FLOPs of an allowed generation, {size['name']}, {eta} latent looks (times)"
+        rows.append({"target": what, "wanted": 1.02, "value": ratio, "low": None, "high": None, "n": 1, **_both(ratio < 1.02)})
     slow = (result.get("overhead") or {}).get("heavy")
     if slow:
         found = slow["eta-lambda"]
         rows.append(
             {
-                "target": "an allowed generation, guarded over unguarded (times, quartiles of rounds)",
+                "target": f"time of an allowed generation, {slow['eta']} looks, AnimateDiff's UNet, narrow (times, quartiles)",
                 "wanted": 1.02,
                 **{"value": found["ratio"], "low": found["low"], "high": found["high"], "n": slow["rounds"]},
                 "met": found["ratio"] < 1.02,
@@ -203,6 +210,10 @@ def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _both(met: bool) -> dict[str, bool]:
+    return {"met": met, "surely": met}
 
 
 def _least(what: str, wanted: float, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,6 +225,3 @@ def _least(what: str, wanted: float, found: Mapping[str, Any]) -> dict[str, Any]
         "met": value is not None and value >= wanted,
         "surely": low is not None and low >= wanted,
     }
-
-
-__all__ = ["SINGLE", "Scorer", "score", "targets"]
