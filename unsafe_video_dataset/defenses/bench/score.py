@@ -81,9 +81,12 @@ class Scorer:
                     "lam": [point.lam for point in same],
                     "validation": float(np.mean([point.accuracy for point in same])),
                     "all": self._on(np.ones(len(self.truth), dtype=bool), blocked, score),
-                    "strata": {name: self._on(mask, blocked, score) for name, mask in self.wide.items()},
-                    "blocked_at": float(step[blocked].mean()) if blocked.any() else None,
-                    "allowed_at": float(step[~blocked].mean()) if (~blocked).any() else None,
+                    "strata": {
+                        name: {**self._on(mask, blocked, score), "blocked_at": _mean(step, blocked & mask)}
+                        for name, mask in self.wide.items()
+                    },
+                    "blocked_at": _mean(step, blocked),
+                    "allowed_at": _mean(step, ~blocked),
                 }
             )
         return rows

@@ -66,7 +66,7 @@ def run(
     result["parity"], result["overhead"] = _guarded(world, pipe, generated, contenders, settings, out, heavy, progress)
     if real_sizes:
         tell("FLOPs at real sizes")
-        result["real_sizes"] = _stored(out / "real_sizes.json", lambda: _real_sizes(contenders, progress))
+        result["real_sizes"] = _stored(out / "real_sizes.json", lambda: _real_sizes(progress))
     result["targets"] = targets(result)
     write_text(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
     return result
@@ -152,27 +152,33 @@ def _net(config: Any) -> Any:
         return LatentNet(config).eval().requires_grad_(False)
 
 
-def _real_sizes(contenders: Contenders, progress: bool) -> list[dict[str, Any]]:
-    import torch
+def _real_sizes(progress: bool) -> list[dict[str, Any]]:
     from tqdm import tqdm
+
+    from .. import flops
+
+    sizes = tqdm(flops.sizes().values(), desc="real sizes", unit="model", disable=not progress)
+    return [asdict(flops.measure(size, detector=look_of)) for size in sizes]
+
+
+def look_of(shape: tuple[int, int, int, int]) -> Any:
+    """The default detector for latents of a shape [C, T, H, W], called as `flops.measure` calls one."""
+    import torch
 
     from .. import flops
     from ..detectors.latent import LatentConfig, LatentNet
 
     class Look(torch.nn.Module):
-        """The default detector, called as `flops.measure` calls one."""
+        """`LatentNet` with its log-SNR by position."""
 
-        def __init__(self, shape: tuple[int, int, int, int]) -> None:
+        def __init__(self) -> None:
             super().__init__()
             self.net = LatentNet(LatentConfig.for_shape(shape, flops.CATEGORIES))
 
         def forward(self, x0: Any, log_snr: Any) -> Any:
             return self.net(x0, log_snr=log_snr)
 
-    made = []
-    for size in tqdm(flops.sizes().values(), desc="real sizes", unit="model", disable=not progress):
-        made.append(asdict(flops.measure(size, detector=Look)))
-    return made
+    return Look()
 
 
 def _stored(path: Path, make: Callable[[], Any]) -> Any:
