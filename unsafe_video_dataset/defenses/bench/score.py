@@ -148,6 +148,10 @@ class Scorer:
             return np.asarray((values * mask) @ self.weights.T / (mask.astype(np.float64) @ self.weights.T))
 
 
+def _mean(values: NDArray[Any], mask: Bools) -> float | None:
+    return float(values[mask].mean()) if mask.any() else None
+
+
 def score(world: World, part: Part, contenders: Contenders, settings: BenchSettings, parts: Parts) -> dict[str, Any]:
     """Every number that verdicts and labels give."""
     scorer = Scorer(world, part, settings, parts)
