@@ -49,11 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.from_json is not None:
         result = json.loads(given.from_json.read_text(encoding="utf-8"))
     else:
-        import torch
-
-        torch.set_num_threads(given.threads)
         settings = fast(seed=given.seed) if given.fast else BenchSettings(seed=given.seed)
-        result = run(given.out, settings, real_sizes=True, say=lambda text: print(text, file=sys.stderr))
+        how: dict[str, Any] = {"real_sizes": True, "threads": given.threads}
+        result = run(given.out, settings, say=lambda text: print(text, file=sys.stderr), **how)
     print(to_text(result))
     if given.page is not None:
         write_page(result, given.page)

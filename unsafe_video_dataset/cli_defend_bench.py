@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from ._console import add_json, epilog, load_module, print_json, write_text
-from .errors import GenerationBlocked, InputError
+from .errors import InputError
 
 
 def add_verbs(verbs: Any) -> None:
@@ -67,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
     watched = load_module("defenses.guard").guard(pipe, defense)
     rows = []
     for request in wanted:
-        rows.append(_one(watched, pipe, request, call, arguments.out))
+        rows.append(load_module("defenses.serving").serve(watched, pipe, request, call=call, out=arguments.out))
         if not arguments.json:
             row = rows[-1]
             step = "" if row["step"] is None else f" at step {row['step']}"
@@ -105,43 +104,6 @@ def _defense(arguments: argparse.Namespace) -> Any:
     return load_module("defenses.chain").Chain(*members)
 
 
-def _one(watched: Any, pipe: Any, request: Any, call: dict[str, Any], out: Path | None) -> dict[str, Any]:
-    """One guarded generation; its verdict with an id of prompt and seed."""
-    import torch
-
-    name = f"{request.prompt_sha256[:12]}-{request.seed}"
-    frames = None
-    with watched:
-        try:
-            output = pipe(
-                prompt=request.prompt,
-                generator=torch.Generator("cpu").manual_seed(request.seed),
-                **{"output_type": "np", **call},
-            )
-            frames = load_module("defenses.scrub").videos_of(output)[0]
-        except GenerationBlocked:
-            pass
-    if frames is not None and out is not None:
-        import numpy as np
-
-        (out / "videos").mkdir(parents=True, exist_ok=True)
-        partial = out / "videos" / f".{name}.{os.getpid()}"
-        with partial.open("wb") as file:
-            np.save(file, frames, allow_pickle=False)
-        partial.replace(out / "videos" / f"{name}.npy")
-    report = watched.last
-    verdict = report.verdicts[0].to_dict()
-    del verdict["seconds"]
-    return {
-        "video": name,
-        **verdict,
-        "denoised": report.steps,
-        "seconds": report.seconds,
-        "decode_seconds": report.decode_seconds,
-        "detect_seconds": report.detect_seconds,
-    }
-
-
 # --- bench ------------------------------------------------------------------------------------------------------------
 
 
@@ -169,10 +131,6 @@ def _add_bench(verbs: Any) -> None:
 def _bench(arguments: argparse.Namespace) -> int:
     settings, run = load_module("defenses.bench.settings"), load_module("defenses.bench.stages")
     chosen = settings.fast(seed=arguments.seed) if arguments.fast else settings.BenchSettings(seed=arguments.seed)
-    if arguments.threads:
-        import torch
-
-        torch.set_num_threads(arguments.threads)
     loud = not arguments.json
     result = run.run(
         arguments.out or Path("out/defend-fast" if arguments.fast else "out/defend-bench"),
@@ -180,6 +138,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         extra=[_extra(name) for name in arguments.extra],
         heavy=not arguments.fast,
         real_sizes=arguments.real_sizes,
+        threads=arguments.threads,
         progress=loud,
         say=(lambda text: print(text, file=sys.stderr)) if loud else None,
     )

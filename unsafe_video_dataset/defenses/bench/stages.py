@@ -32,15 +32,21 @@ def run(
     extra: Sequence[Defense | Chain] = (),
     heavy: bool = True,
     real_sizes: bool = False,
+    threads: int | None = None,
     progress: bool = True,
     say: Callable[[str], object] | None = None,
 ) -> dict[str, Any]:
     """Run the benchmark into the folder `out`; returns what `out/result.json` then holds.
 
     `world`: what is benchmarked, by default the shipped proxy. `extra`: defences of your own. `heavy` times the guard on a
-    generator with the weight of a real one too; `real_sizes` counts FLOPs at the sizes of published models (minutes).
+    generator with the weight of a real one too; `real_sizes` counts FLOPs at the sizes of published models (minutes);
+    `threads` of torch: more than there are free cores slows it down a lot.
     A run that was stopped goes on. Raises `InputError` where the folder is of other settings or another world.
     """
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     settings, out = settings or BenchSettings(), Path(out)
     tell = say or (lambda text: None)
     world = world or proxy_world(sampling_steps=settings.sampling_steps, scale=settings.scale, seed=settings.seed)
