@@ -15,8 +15,8 @@ from ...errors import GenerationBlocked
 from ..base import LatentDefense
 from ..guard import guard
 from ..lvd import LatentVariableDefense
-from .contenders import prompts_of
 from .generate import Part
+from .judged import prompts_of
 from .points import Point
 from .verdicts import Verdicts
 from .world import World

@@ -11,8 +11,8 @@ from ...errors import missing_extra
 from ...palette import BLACK, GREY
 from ...plots import _STYLE, _save
 from ..flops import LOOKS, Cost
+from .cells import title_of
 from .contenders import EARLY, LVD, SEQUENTIAL
-from .report import _title
 
 BLUE, ORANGE, PURPLE, RED, GREEN = "#0072B2", "#E69F00", "#CC79A7", "#D55E00", "#009E73"
 RULES = {"eta-lambda": (BLUE, "o"), "single step": (ORANGE, "s"), "sequential": (GREEN, "^")}
@@ -99,7 +99,7 @@ def by_stratum(result: Mapping[str, Any]) -> Any:
                 [x], [value["value"]], color=color, marker=marker, linestyle="", markersize=5, label=name if at == 0 else None
             )
     counts = result["samples"]["strata"]
-    labels = [f"{_wrapped(_title(name))}\n(n = {counts[name]})" for name in names]
+    labels = [f"{_wrapped(title_of(name))}\n(n = {counts[name]})" for name in names]
     axis.set_xticks(range(len(names) + 1), [*labels, "AUROC\nwithin\na prompt"], fontsize=8)
     axis.axvline(len(names) - 0.5, color=GREY, linewidth=1)
     axis.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(-0.5, len(names) + 0.5))
