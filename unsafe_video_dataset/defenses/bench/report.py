@@ -66,7 +66,7 @@ def _grouped(result: Result) -> dict[str, list[Table]]:
 def _targets(result: Result) -> Table:
     rows: list[tuple[str, ...]] = []
     for one in result["targets"]:
-        less = one["wanted"] < 2 and one["wanted"] > 1
+        less = one["wanted"] in (0.02, 1.02)  # what is to stay below
         said = "met" if one["met"] else "not met"
         sure = "whole interval" if one["surely"] else "value only" if one["met"] else ""
         rows.append((one["target"], f"{'<' if less else '>='} {one['wanted']:g}", cell_of(one), str(one["n"]), said, sure))

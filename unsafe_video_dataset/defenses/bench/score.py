@@ -216,6 +216,19 @@ def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "surely": found["high"] < 1.02,
             }
         )
+        share = found["detect_share"]
+        what = f"share of it that the defence took ({slow['eta']} looks)"
+        rows.append(
+            {
+                "target": what,
+                "wanted": 0.02,
+                "value": share,
+                "low": None,
+                "high": None,
+                "n": slow["rounds"],
+                **_both(share < 0.02),
+            }
+        )
     return rows
 
 
