@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the stages' files and result.json")
     parser.add_argument("--page", type=Path, help="the page to fill, e.g. docs/defenses.md")
     parser.add_argument("--fast", action="store_true", help="a quarter of the prompts, one training seed")
-    parser.add_argument("--threads", type=int, default=2, help="of torch; more than free cores slows it down a lot")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; more than free cores slows it down a lot")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--from-json", type=Path, metavar="FILE", help="write from this result; measure nothing")
     given = parser.parse_args(argv)

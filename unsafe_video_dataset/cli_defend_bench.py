@@ -123,7 +123,9 @@ def _add_bench(verbs: Any) -> None:
     )
     parser.add_argument("--real-sizes", action="store_true", help="count FLOPs at published models' sizes (minutes)")
     parser.add_argument("--seed", type=int, default=0, help="of prompts, filters and the bootstrap")
-    parser.add_argument("--threads", type=int, metavar="N", help="of torch (default: torch's own choice)")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="of torch; the proxy's tensors are small (default 1)"
+    )
     add_json(parser)
     parser.set_defaults(call=_bench)
 

@@ -68,7 +68,7 @@ def _targets(result: Result) -> Table:
     for one in result["targets"]:
         less = one["wanted"] in (0.02, 1.02)  # what is to stay below
         said = "met" if one["met"] else "not met"
-        sure = "whole interval" if one["surely"] else "value only" if one["met"] else ""
+        sure = "" if one["low"] is None else "whole interval" if one["surely"] else "value only" if one["met"] else ""
         rows.append((one["target"], f"{'<' if less else '>='} {one['wanted']:g}", cell_of(one), str(one["n"]), said, sure))
     return "Targets", ("target", "wanted", "found (95%)", "n", "", "by"), rows
 
