@@ -100,9 +100,9 @@ class Runner:
             if block.language == "python":
                 self._python(block, text)
             else:
-                for command in commands(text):
+                for command, expected in commands(text):
                     code = call(command)
-                    assert code == 0, f"{block.where}: {shlex.join(command)} ends with {code}"
+                    assert code == expected, f"{block.where}: {shlex.join(command)} ends with {code}"
         return printed.getvalue()
 
     def _python(self, block: Block, text: str) -> None:
@@ -120,11 +120,13 @@ class Runner:
                 assert alike(shown, repr(value)), f"{where}: it gives {value!r}, and the page says {shown}"
 
 
-def commands(text: str) -> list[list[str]]:
-    """The commands of a shell block as words; comments left out, lines that end in a backslash joined."""
-    joined = text.replace("\\\n", " ")
-    lines = [part for line in joined.splitlines() for part in _and(shlex.split(line, comments=True)) if part]
-    return lines
+def commands(text: str) -> list[tuple[list[str], int]]:
+    """The commands of a shell block as words, with the exit code that a comment `# exit code 1` says; else it is 0."""
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        code = re.search(r"# exit code (\d)", line)
+        found += [(part, int(code[1]) if code else 0) for part in _and(shlex.split(line, comments=True)) if part]
+    return found
 
 
 def _and(words: list[str]) -> Iterator[list[str]]:
@@ -169,7 +171,7 @@ def alike(shown: str, real: str) -> bool:
 def check(block: Block) -> None:
     """Checks of a block that is not run: `AssertionError` where it names what is not there."""
     if block.language == "bash":
-        for command in commands(block.text):
+        for command, _ in commands(block.text):
             check_command(command, block.where)
     elif block.language == "python":
         tree = ast.parse(block.text, filename=block.where)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 
 import builders_support
 import releases
 
+from unsafe_video_dataset import write_predictions
 from unsafe_video_dataset.release import Release
+from unsafe_video_dataset.taxonomy import CATEGORIES
 
 SAMPLE = Path(str(Release.open().path))
 
@@ -17,13 +20,24 @@ def given(page: str, here: Path) -> dict[str, str]:
     """Make what the page takes for granted in `here`; returns its placeholders and what they stand for."""
     if page in ("README.md", "load.md", "coming-from.md"):
         shutil.copytree(SAMPLE, here / "path" / "to" / "release")
-    if page in ("README.md", "build.md"):
+    if page in ("README.md", "build.md", "coming-from.md"):
         builders_support.make_raw(here / "RAW")
         (here / "votes.csv").write_text(builders_support.votes_csv(), encoding="utf-8")
         releases.build(here / "OLD")
         releases.build(here / "NEW", 26)
     if page == "recipe.md":
         releases.build(here / "release-1.0")
-        releases.build(here / "release-1.1", 26)
-    video_id = next(iter(releases.ids(Release.open(here / "OLD"), "test"))) if (here / "OLD").is_dir() else ""
-    return {"VIDEO_ID": video_id} if video_id else {}
+    if page == "protocol.md":
+        for number, name in enumerate(("test", "other-test", "a", "b", "c", "validation", "other-validation")):
+            _predictions(here / f"{name}.jsonl", "validation" if "validation" in name else "test", number)
+    words = {"RELEASE": "sample"}
+    for old in ("OLD", "release-1.0"):
+        if (here / old).is_dir():
+            words["VIDEO_ID"] = releases.ids(Release.open(here / old), "test")[0]
+    return words
+
+
+def _predictions(path: Path, split: str, seed: int) -> None:
+    draw = random.Random(seed)
+    ids = releases.ids(Release.open(), split, is_unsafe=True)
+    write_predictions(path, [{"video_id": one, "scores": {name: draw.random() for name in CATEGORIES}} for one in ids])
