@@ -85,7 +85,7 @@ def blocks(page: Path) -> list[Block]:
 
 @dataclass
 class Runner:
-    """Runs the blocks of one page in the current folder: one namespace, in order. `words`: placeholder -> what it stands for."""
+    """Runs the blocks of one page in the current folder: one namespace, in order. `words`: placeholder -> meaning."""
 
     words: Mapping[str, str] = field(default_factory=dict)
     space: dict[str, Any] = field(default_factory=lambda: {"__name__": "__docs__"})
