@@ -1,0 +1,125 @@
+"""The site of docs/: it builds strictly, asks nobody for anything, and holds every public name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import unsafe_video_dataset
+from unsafe_video_dataset import errors
+
+ROOT = Path(__file__).resolve().parents[1]
+pytest.importorskip("mkdocs")
+pytestmark = pytest.mark.skipif(not (ROOT / "mkdocs.yml").is_file(), reason="not a checkout")
+LOADS = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "object": "data",
+    "embed": "src",
+    "link": "href",
+}
+
+
+class Page(HTMLParser):
+    """What a page loads by itself (links to follow aside), the ids in it, and the addresses of its links."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """One tag."""
+        found = dict(attrs)
+        self.ids |= {found["id"] or ""} if "id" in found else set()
+        if tag == "a" and found.get("href"):
+            self.links.append(found["href"] or "")
+        self.loads += [found[name] or "" for name in (LOADS.get(tag, ""), "srcset", "poster") if name in found]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site") / "site"
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert built.returncode == 0, built.stderr[-4000:]
+    assert "WARNING" not in built.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[str, Page]:
+    return {path.relative_to(site).as_posix(): Page(path) for path in site.rglob("*.html")}
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[str, Page]) -> None:
+    assert len(pages) > 25
+    for name, page in pages.items():
+        away = [address for address in page.loads if re.match(r"(\w+:)?//", address)]
+        assert not away, f"{name} loads {away}"
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        assert not re.search(r"url\(\s*['\"]?(\w+:)?//", text), sheet
+        assert not re.search(r"@import\s+(url\()?\s*['\"]?(\w+:)?//", text), sheet
+
+
+def test_links_within_the_site_lead_somewhere(site: Path, pages: dict[str, Page]) -> None:
+    for name, page in pages.items():
+        for link in page.links:
+            address, _, anchor = link.partition("#")
+            if re.match(r"\w+:", link) or name == "404.html" or not (address or anchor):
+                continue
+            target = (site / name).parent / address if address else site / name
+            key = os.path.relpath(target, site).replace(os.sep, "/")
+            assert target.is_file() or key == ".", f"{name}: {link}"
+            if anchor and key in pages:
+                assert anchor in pages[key].ids, f"{name}: {link}"
+
+
+def test_every_public_name_is_in_the_reference(pages: dict[str, Page]) -> None:
+    known = {anchor for name, page in pages.items() if name.startswith("api/") for anchor in page.ids}
+    last = {anchor.rsplit(".", 1)[-1] for anchor in known}
+    missing = set(unsafe_video_dataset.__all__) - {"__version__"} - last
+    assert not missing, f"name them in docs/api: {sorted(missing)}"
+    kinds = {
+        name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.UnsafeVideoError)
+    }
+    assert kinds <= last
+
+
+def test_no_page_is_empty_and_each_is_in_the_navigation(site: Path) -> None:
+    listed = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    written = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert written <= listed
+    for name in listed:
+        assert len((site / name).with_suffix(".html").read_text(encoding="utf-8")) > 1000
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]+)?(?:#([\w-]+))?\)", text)
+    assert len(links) > 15
+    for address, anchor in links:
+        if re.match(r"\w+:", address):
+            continue
+        assert (ROOT / address).exists(), address
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", (ROOT / address).read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
