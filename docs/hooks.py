@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def _copied(source: Path) -> str:
 
 def _command_lines() -> str:
     """cli.md: what `--help` says of every command, at a fixed width."""
-    os.environ.update(COLUMNS="100", NO_COLOR="1")
+    os.environ.update(COLUMNS="84", NO_COLOR="1")
     from unsafe_video_dataset import cli
     from unsafe_video_dataset.builders import cli as builders_cli
 
@@ -73,8 +74,15 @@ def _helps(main: Any) -> list[tuple[str, str]]:
 
 
 def _help(main: Any, words: list[str]) -> str:
-    """What the real entry point prints for `--help`."""
+    """What the real entry point prints for `--help`, no line longer than a page is wide."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         main([*words, "--help"])
-    return printed.getvalue()
+    lines = [textwrap.wrap(line, 84, subsequent_indent=_indent(line)) or [""] for line in printed.getvalue().splitlines()]
+    return "\n".join(part for wrapped in lines for part in wrapped)
+
+
+def _indent(line: str) -> str:
+    """The blanks that a line begins with, and two more for an example that goes on."""
+    blanks = len(line) - len(line.lstrip())
+    return " " * (blanks + 2 if blanks else 0)
