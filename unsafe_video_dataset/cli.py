@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli_bench, cli_evaluate, cli_hub, cli_train
+from . import __version__, cli_bench, cli_defend, cli_evaluate, cli_hub, cli_train
 from ._console import add_json, epilog, load_module, print_json, run, text_table, write_text
 from .errors import MissingDependency
 from .release import SAMPLE, Release
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_report(commands)
     cli_bench.add_bench(commands)
     cli_hub.add_commands(commands)
+    cli_defend.add_commands(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and not vars(arguments).get("takes_all"):
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
