@@ -41,6 +41,7 @@ def on_files(files: Files, *, config: Any) -> Files:
     for page, source in COPIES.items():
         files.append(File.generated(config, page, content=_copied(ROOT / source)))
     files.append(File.generated(config, "cli.md", content=_command_lines()))
+    files.append(File.generated(config, "api/defend.md", content=_defenses()))
     return files
 
 
@@ -51,6 +52,17 @@ def _copied(source: Path) -> str:
     for page, name in COPIES.items():
         text = text.replace(f"]({name}", f"]({page}")
     return text
+
+
+def _defenses() -> str:
+    """api/defend.md: every public name of the defences, by the module that it is in."""
+    from unsafe_video_dataset import defenses
+
+    lines = ["# Defences", "", "`from unsafe_video_dataset.defenses import LatentVariableDefense`, and so on.", ""]
+    for home, name in sorted((home, name) for name, home in defenses._HOMES.items()):
+        if home != ".errors":  # these have a page
+            lines += [f"::: {defenses.__name__}.{home}.{name}", ""]
+    return "\n".join(lines)
 
 
 def _command_lines() -> str:
@@ -66,11 +78,14 @@ def _command_lines() -> str:
     return "\n".join(lines)
 
 
-def _helps(main: Any) -> list[tuple[str, str]]:
-    top = _help(main, [])
-    name = top.split()[1]
-    commands = re.findall(r"^    ([a-z-]+)(?: |$)", top, flags=re.MULTILINE)
-    return [(name, top), *((f"{name} {command}", _help(main, [command])) for command in commands)]
+def _helps(main: Any, words: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """(name, help) of a command and, below it, of all that it lists."""
+    text = _help(main, [*words])
+    found = [(" ".join([text.split()[1], *words]), text)]
+    listed = re.search(r"^positional arguments:\n(.*?)^options:", text, flags=re.MULTILINE | re.DOTALL)
+    for command in re.findall(r"^    ([a-z-]+)(?: |$)", listed[1] if listed else "", flags=re.MULTILINE):
+        found += _helps(main, (*words, command))
+    return found
 
 
 def _help(main: Any, words: list[str]) -> str:

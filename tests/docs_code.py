@@ -228,8 +228,10 @@ def parses(command: list[str], where: str) -> None:
         raise AssertionError(f"{where}: {shlex.join(command)} is refused: {printed.getvalue()}") from error
     finally:
         space.run = real
-    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        main([command[1], "--help"])
+    with contextlib.redirect_stdout(printed):
+        for words in (command[1:2], command[1:3]):  # `defend` has commands of its own
+            with contextlib.suppress(SystemExit):
+                main([*words, "--help"])
     for option in options(command[2:]):
         assert re.search(rf"(^|[\s\[]){option}\b", printed.getvalue()), f"{where}: the help of {command[1]} has no {option}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import unsafe_video_dataset
-from unsafe_video_dataset import errors
+from unsafe_video_dataset import builders, defenses, errors
 
 ROOT = Path(__file__).resolve().parents[1]
 pytest.importorskip("mkdocs")
@@ -96,7 +97,7 @@ def test_links_within_the_site_lead_somewhere(site: Path, pages: dict[str, Page]
 def test_every_public_name_is_in_the_reference(pages: dict[str, Page]) -> None:
     known = {anchor for name, page in pages.items() if name.startswith("api/") for anchor in page.ids}
     last = {anchor.rsplit(".", 1)[-1] for anchor in known}
-    missing = set(unsafe_video_dataset.__all__) - {"__version__"} - last
+    missing = {*unsafe_video_dataset.__all__, *defenses.__all__, *builders.__all__} - {"__version__"} - last
     assert not missing, f"name them in docs/api: {sorted(missing)}"
     kinds = {
         name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.UnsafeVideoError)
@@ -123,3 +124,31 @@ def test_links_of_the_readme_lead_somewhere() -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", (ROOT / address).read_text(encoding="utf-8"), flags=re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.slow
+def test_in_a_browser(site: Path) -> None:
+    browsers = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here")
+    with browsers.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for scheme, width in (("light", 400), ("dark", 1300)):
+            page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
+            asked: list[str] = []
+            wrong: list[str] = []
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page.on("console", lambda message, wrong=wrong: wrong.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error, wrong=wrong: wrong.append(str(error)))
+            for path in sorted(set(site.rglob("*.html")) - {site / "404.html"}):  # that one is for a server
+                page.goto(path.as_uri())
+                wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert wide <= 0, f"{path.name} is wider than a page of {width}"
+            page.goto((site / "index.html").as_uri())
+            if width > 1000:
+                page.fill("input[name=query]", "tombstone")
+                page.wait_for_selector(".md-search-result__item")
+            assert not wrong
+            assert all(re.match(r"(file|data|blob):", address) for address in asked), asked
+        browser.close()
