@@ -49,6 +49,7 @@ def _copied(source: Path) -> str:
     """The file's text; its links to docs/ and to other files of the root lead to pages of the site."""
     text = source.read_text(encoding="utf-8")
     text = re.sub(r"\]\(docs/", "](", text)
+    text = re.sub(r"`docs/(\w+\.md)`", r"[\1](\1)", text)
     for page, name in COPIES.items():
         text = text.replace(f"]({name}", f"]({page}")
     return text

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -25,6 +26,8 @@ from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
+
+from unsafe_video_dataset.records import validate
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -181,6 +184,12 @@ def check(block: Block) -> None:
                     module = import_module(node.module or "")
                     for name in node.names:
                         assert hasattr(module, name.name), f"{block.where}: {node.module} has no {name.name}"
+    elif block.language == "json":
+        records = [(number, json.loads(line)) for number, line in enumerate(block.text.splitlines(), 1)]
+        faults = validate("prediction", records, file=block.where)  # the only records that a page shows so far
+        assert not faults, f"{block.where}: {faults[0]}"
+    else:
+        assert block.language in ("text", "toml"), f"{block.where}: the language {block.language!r} is not known here"
 
 
 def check_command(command: list[str], where: str) -> None:
@@ -241,18 +250,23 @@ def parses(command: list[str], where: str) -> None:
 
 def renewed(page: Path, runner: Runner) -> str:
     """The page, each output that is no longer so replaced by the real one."""
-    text = page.read_text(encoding="utf-8")
+    text, place = page.read_text(encoding="utf-8"), 0
     for block in blocks(page):
         if block.runs:
             printed = runner.run(block)
-            if block.output is not None and not alike(block.output, printed):
-                text = text.replace(f"```text\n{block.output}```", f"```text\n{printed.strip(chr(10))}\n```")
+            if block.output is not None:
+                shown = f"```text\n{block.output}```"
+                real = shown if alike(block.output, printed) else f"```text\n{printed.strip(chr(10))}\n```"
+                place = text.index(shown, place)
+                text = text[:place] + real + text[place + len(shown) :]
+                place += len(real)
     return text
 
 
 if __name__ == "__main__":
     import tempfile
 
+    import conftest  # noqa: F401  # sets where the Hugging Face libraries keep things, before they are imported
     from docs_material import given
 
     for each in PAGES:

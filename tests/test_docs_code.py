@@ -165,6 +165,8 @@ def test_a_block_that_is_not_so_is_found_out(language: str, text: str, found: st
         ("bash", "python examples/nope.py", "there is no"),
         ("bash", "curl example.org", "is not known here"),
         ("python", "from unsafe_video_dataset import nope", "has no nope"),
+        ("json", '{"video_id": "0123456789abcdef", "scores": {}}', "scores"),
+        ("perl", "print 1", "not known here"),
     ],
 )
 def test_a_block_that_names_what_is_not_there_is_found_out(language: str, text: str, found: str) -> None:
@@ -177,6 +179,14 @@ def test_a_page_can_not_ask_the_network(offline: None) -> None:
         docs_code.Runner().run(
             docs_code.Block("page.md", 1, "python", "import urllib.request as r; r.urlopen('http://127.0.0.1:9/')")
         )
+
+
+def test_outputs_are_renewed_each_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = "```python\nprint({0})\n```\n\n<!-- code: output -->\n```text\n{1}\n```\n\n"
+    before = shown.format(1, "old") + shown.format(2, "…") + shown.format(3, "old")
+    page_of(before, tmp_path, monkeypatch)
+    after = docs_code.renewed(tmp_path / "page.md", docs_code.Runner())
+    assert after == shown.format(1, "1") + shown.format(2, "…") + shown.format(3, "3")
 
 
 def test_what_is_shown_is_compared() -> None:

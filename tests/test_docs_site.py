@@ -105,6 +105,21 @@ def test_every_public_name_is_in_the_reference(pages: dict[str, Page]) -> None:
     assert kinds <= last
 
 
+def test_every_command_has_its_help(pages: dict[str, Page]) -> None:
+    wanted = {
+        "unsafe-video",
+        "unsafe-video-access",
+        "unsafe-video-defend-record",
+        "unsafe-video-build",
+        "unsafe-video-build-run",
+    }
+    assert wanted <= pages["cli.html"].ids
+
+
+def test_files_of_the_root_link_to_pages(pages: dict[str, Page]) -> None:
+    assert {"hostile.html", "faults.html"} <= set(pages["security.html"].links)
+
+
 def test_no_page_is_empty_and_each_is_in_the_navigation(site: Path) -> None:
     listed = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE))
     written = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
