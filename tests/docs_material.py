@@ -18,7 +18,7 @@ SAMPLE = Path(str(Release.open().path))
 
 def given(page: str, here: Path) -> dict[str, str]:
     """Make what the page takes for granted in `here`; returns its placeholders and what they stand for."""
-    if page in ("README.md", "load.md", "coming-from.md"):
+    if page in ("README.md", "load.md", "coming-from.md", "report.md"):
         shutil.copytree(SAMPLE, here / "path" / "to" / "release")
     if page in ("README.md", "build.md", "coming-from.md"):
         builders_support.make_raw(here / "RAW")
@@ -27,7 +27,7 @@ def given(page: str, here: Path) -> dict[str, str]:
         releases.build(here / "NEW", 26)
     if page == "recipe.md":
         releases.build(here / "release-1.0")
-    if page == "protocol.md":
+    if page in ("protocol.md", "report.md"):
         for number, name in enumerate(("test", "other-test", "a", "b", "c", "validation", "other-validation")):
             _predictions(here / f"{name}.jsonl", "validation" if "validation" in name else "test", number)
     words = {"RELEASE": "sample"}

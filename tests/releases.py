@@ -47,12 +47,18 @@ def build(
     seed: int = 0,
     name: str = "small",
     fractions: tuple[float, float, float] = (0.5, 0.25, 0.25),
+    change: Callable[[int, bytes], bytes] = lambda index, data: data,
+    prompt: str = "a shape number {} that moves {}",
 ) -> Path:
-    """Build a release: two videos a prompt, a quarter not unsafe, three generators, 2 to 4 frames, up to five votes."""
+    """Build a release: two videos a prompt, a quarter not unsafe, three generators, 2 to 4 frames, up to five votes.
+
+    `change` may give a video other bytes, `prompt` is what all prompts are made from.
+    """
     draw = random.Random(seed)
     candidates = []
     for index in range(number):
         data = tiny(1000 * seed + index, pad=pad, frames=2 + index % 3)
+        data = change(index, data)
         truth = [] if index % 4 == 3 else sorted({CATEGORIES[index % 5], CATEGORIES[draw.randrange(5)]}, key=CATEGORIES.index)
         candidates.append(
             Candidate(
@@ -62,7 +68,7 @@ def build(
                 read=functools.partial(bytes, data),
                 generator=("magictime", "animatediff", "videocrafter")[index % 3],
                 categories=truth,
-                prompt=f"a shape number {index // 2} that moves {seed}",
+                prompt=prompt.format(index // 2, seed),
                 prompt_source=("4chan", "lexica")[index // 2 % 2] if prompts else None,
                 votes=[_vote(rater, truth, draw) for rater in range(1, 3 + index % 4)] if votes else None,
             )
@@ -128,3 +134,16 @@ def corrupt(path: Path, find: bytes) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(find)] ^= 1
     path.write_bytes(data)
+
+
+def undecodable(data: bytes) -> bytes:
+    """The MP4 with the coded slices of its frames wiped: its structure is whole, and no decoder gets a frame out of it."""
+    start = data.index(b"mdat") + 4
+    end = start - 8 + struct.unpack(">I", data[start - 8 : start - 4])[0]
+    wiped = bytearray(data)
+    while start + 4 < end:
+        (length,) = struct.unpack(">I", data[start : start + 4])
+        if data[start + 4] & 31 in (1, 5):  # the NAL unit types of slices
+            wiped[start + 5 : start + 4 + length] = b"\xff" * (length - 1)
+        start += 4 + length
+    return bytes(wiped)

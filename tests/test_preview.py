@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ pytest.importorskip("PIL")
 
 from unsafe_video_dataset import contact_sheet
 from unsafe_video_dataset.errors import FilterError, TombstonedError
-from unsafe_video_dataset.preview import TILE, write_report
+from unsafe_video_dataset.preview import TILE
 from unsafe_video_dataset.release import Release
 
 
@@ -75,45 +74,3 @@ def test_a_withdrawn_video_is_not_shown(copy: Path) -> None:
     withdraw(copy, gone)
     with pytest.raises(TombstonedError):
         contact_sheet(Release.open(copy), [gone])
-    page = write_report(Release.open(copy), copy.parent / "out").read_text()
-    assert gone not in page
-
-
-@pytest.mark.parametrize("reveal", [False, True])
-def test_the_report_is_one_page_without_prompts_or_addresses(sample: Release, tmp_path: Path, reveal: bool) -> None:
-    page = write_report(sample, tmp_path / "a" / "b", videos=6, reveal=reveal)
-    assert [path.name for path in page.parent.iterdir()] == ["index.html"]
-    text = page.read_text(encoding="utf-8")
-    without_picture = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "PICTURE", text)
-    assert without_picture.count("PICTURE") == 1
-    assert not re.search(r"https?:|//|<script|<link|<iframe|@import|url\(|\bon\w+=", without_picture)
-    assert re.findall(r'src="([^"]*)"', without_picture) == ["PICTURE"]
-    for row in sample.metadata(columns=["prompt", "prompt_id"]).to_pylist():
-        assert row["prompt"] not in text
-        assert row["prompt_id"] not in text
-    assert str(sample.path) not in text
-    assert ("clear frames" in text) == reveal
-    counts = sample.manifest["counts"]
-    assert f"<td>Political</td><td>{counts['categories']['political']}</td>" in text
-    assert f"{counts['videos']} reviewed videos, {counts['unsafe']} of them unsafe" in " ".join(text.split())
-
-
-def test_a_report_without_votes_and_prompts(unvoted: Path, tmp_path: Path) -> None:
-    text = write_report(Release.open(unvoted), tmp_path, videos=2).read_text()
-    assert "<td>not_stated</td><td>24</td>" in text
-    assert "<td>not known</td><td>24</td>" in text
-
-
-def test_names_are_escaped(copy: Path, tmp_path: Path) -> None:
-    def inject(manifest: dict[str, Any]) -> None:
-        manifest["counts"]["generators"]["<script>alert(1)</script>"] = 1
-
-    releases.edit_manifest(copy, inject)
-    assert "<script>" not in write_report(Release.open(copy), tmp_path, videos=1).read_text()
-
-
-@pytest.mark.parametrize("videos", [0, -5])
-def test_how_many_videos(sample: Release, tmp_path: Path, videos: int) -> None:
-    with pytest.raises(FilterError, match="at least 1"):
-        write_report(sample, tmp_path / "out", videos=videos)
-    assert not (tmp_path / "out").exists()

@@ -14,6 +14,7 @@ diffusers = pytest.importorskip("diffusers", reason="extra: defenses")
 pytest.importorskip("transformers", reason="extra: defenses")
 
 from unsafe_video_dataset.defenses.proxy import model as parts  # noqa: E402
+from unsafe_video_dataset.defenses.proxy.denoiser import SubspaceDenoiser  # noqa: E402
 from unsafe_video_dataset.defenses.proxy.evidence import trace  # noqa: E402
 from unsafe_video_dataset.defenses.proxy.fidelity import measure, share, wilson  # noqa: E402
 from unsafe_video_dataset.defenses.proxy.oracle import read  # noqa: E402
@@ -85,7 +86,7 @@ def test_the_vae_keeps_what_the_oracle_reads(pipe: Any) -> None:
 
 
 def test_the_denoiser_alone_is_the_closed_form_until_it_is_trained() -> None:
-    unet = parts.SubspaceDenoiser(rank=4)
+    unet = SubspaceDenoiser(rank=4)
     unet.spread.copy_(torch.tensor([4.0, 1.0, 0.5, 0.0]))
     z, level = torch.randn(3, 4), torch.tensor([0.0, -1.0, 2.0])
     with torch.no_grad():

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli_bench, cli_defend, cli_evaluate, cli_hub, cli_train
+from . import __version__, cli_bench, cli_defend, cli_evaluate, cli_hub, cli_report, cli_train
 from ._console import add_json, epilog, load_module, print_json, run, text_table, write_text
 from .errors import MissingDependency
 from .release import SAMPLE, Release
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_info(commands)
     cli_train.add_commands(commands, wanted="train" in (sys.argv[1:] if argv is None else argv))
     cli_evaluate.add_commands(commands)
-    _add_report(commands)
+    cli_report.add_commands(commands)
     cli_bench.add_bench(commands)
     cli_hub.add_commands(commands)
     cli_defend.add_commands(commands)
@@ -191,34 +191,6 @@ def _tally(release: Release, split: str) -> Counter[str]:
         return Counter()
     rows = release.metadata(split, columns=["categories"])["categories"].to_pylist()
     return Counter(CATEGORIES[index] for row in rows for index in row)
-
-
-# --- report -----------------------------------------------------------------------------------------------------------
-
-
-def _add_report(commands: Any) -> None:
-    parser = commands.add_parser(
-        "report",
-        help="a page about a release: counts, votes, blurred frames",
-        description="Write one self-contained HTML page about a release. Frames are grey and blurred unless --reveal.",
-        **epilog("unsafe-video report sample --out out/report"),
-    )
-    parser.add_argument("release", nargs="?", default=SAMPLE, metavar="RELEASE")
-    parser.add_argument("--out", type=Path, default=Path("out/report"))
-    parser.add_argument("--videos", type=int, default=48, help="how many videos the contact sheet shows")
-    parser.add_argument("--reveal", action="store_true", help="show clear frames: you will see the content")
-    add_json(parser)
-    parser.set_defaults(call=_report)
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    release = Release.open(arguments.release, config="reviewed")
-    page = load_module("preview").write_report(release, arguments.out, videos=arguments.videos, reveal=arguments.reveal)
-    if arguments.json:
-        print_json({"page": str(page)})
-    else:
-        print(f"Wrote {page}. Open it in a browser.")
-    return 0
 
 
 if __name__ == "__main__":

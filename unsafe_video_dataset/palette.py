@@ -18,3 +18,7 @@ MARKERS: dict[str, str] = dict(zip(CATEGORIES, ("o", "s", "^", "D", "v"), strict
 """A marker a category too, so that no figure rests on colour alone."""
 SEQUENTIAL = "cividis"
 """matplotlib's map for heat maps: even in lightness, and the same to colour-blind readers."""
+SEQUENTIAL_STOPS: tuple[str, ...] = (
+    "#00224e", "#1a386f", "#434e6c", "#61656f", "#7d7c78", "#9b9476", "#bcae6c", "#dec958", "#fee838",
+)  # fmt: skip
+"""The same map at 0, 1/8, …, 1, for pages that are drawn without matplotlib."""

@@ -33,16 +33,23 @@ if TYPE_CHECKING:
     from .chain import as_latent_defense as as_latent_defense
     from .chain import as_output_defense as as_output_defense
     from .chain import as_prompt_defense as as_prompt_defense
+    from .detectors import Detector as Detector
+    from .detectors import wrap as wrap
+    from .detectors.calibrate import calibrate as calibrate
+    from .detectors.train import train as train
     from .evidence import Evidence as Evidence
     from .evidence import fit_evidence as fit_evidence
     from .guard import Guard as Guard
     from .guard import guard as guard
     from .lvd import LatentVariableDefense as LatentVariableDefense
+    from .record import record as record
     from .rule import EtaLambda as EtaLambda
     from .rule import StepRule as StepRule
     from .rule import replay as replay
     from .sequential import SequentialTest as SequentialTest
     from .steering import LatentSteering as LatentSteering
+    from .trace_votes import StepVotes as StepVotes
+    from .traces import Traces as Traces
 
 _HOMES = {
     "CallReport": "around",
@@ -50,6 +57,7 @@ _HOMES = {
     "CosmosGuardrail": "adapters",
     "Defense": "base",
     "DefenseNotAttached": ".errors",
+    "Detector": "detectors",
     "EtaLambda": "rule",
     "Evidence": "evidence",
     "GenerationBlocked": ".errors",
@@ -64,15 +72,21 @@ _HOMES = {
     "SafetyChecker": "adapters",
     "SequentialTest": "sequential",
     "StepRule": "rule",
+    "StepVotes": "trace_votes",
+    "Traces": "traces",
     "Verdict": "base",
     "as_latent_defense": "chain",
     "as_output_defense": "chain",
     "as_prompt_defense": "chain",
     "as_safety_checker": "adapters",
+    "calibrate": "detectors.calibrate",
     "fit_evidence": "evidence",
     "guard": "guard",
     "parse_guard_answer": "adapters",
+    "record": "record",
     "replay": "rule",
+    "train": "detectors.train",
+    "wrap": "detectors",
 }
 __all__ = sorted(_HOMES)
 

@@ -73,7 +73,7 @@ def curve(
 
     data = {}
     for split in ("train", "test"):
-        prompts = [p for p in prompt_set(split) if (p.kind if p.stratum == "main" else p.stratum) in strata]  # type: ignore[arg-type]
+        prompts = [p for p in prompt_set(split) if (p.kind if p.stratum == "main" else p.stratum) in strata]
         x0, seen = trace(pipe, prompts, steps=steps, progress=progress)
         clear = np.array([not r.unclear for r in seen])
         unsafe = np.array([r.unsafe for r in seen])

@@ -4,10 +4,7 @@
   form. A video of 8 frames of 32x32 pixels has a latent [12, 8, 4, 4], scaled to unit variance as Stable Diffusion's is.
 - **Text**: `CLIPTextModel` (64 wide, two layers) with byte-pair tokens of its own. The denoiser reads the last position of the
   sequence, which in CLIP's causal attention has seen all others.
-- **Denoiser** (`SubspaceDenoiser`, stands in for the UNet with its motion module): the latents of all videos of this world lie
-  near a linear subspace of 128 dimensions. The noisy latent is projected on it; the best linear guess of x0 (Wiener's, known in
-  closed form) is taken, and a residual MLP, told the noise level and the text, adds what is not linear. It predicts v
-  (Salimans & Ho 2022). A DiT of the same size on the same latents learned far less in the same minutes on a CPU.
+- **Denoiser** (`SubspaceDenoiser`): a closed-form guess and a small MLP, in the place of the UNet with its motion module.
 
 Everything is built from a JSON of settings and one safetensors file, without a network.
 """
@@ -15,186 +12,25 @@ Everything is built from a JSON of settings and one safetensors file, without a 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from ...errors import InputError, one_of
+from .denoiser import NOISE, SubspaceDenoiser
 from .language import MAX_TOKENS
 from .shapes import FRAMES, SIZE
+from .vae import PatchVAE
 
 WEIGHTS = Path(__file__).parent / "world"
 """Folder of the shipped generator: `proxy.safetensors` and `proxy.json`."""
 STEPS = 20
 GUIDANCE = 2.0
-PATCH = 8
 SCHEDULERS = ("ddim", "ddpm", "euler", "dpm++", "unipc")
-_NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-_PREFIXES = ("vae", "text_encoder", "unet")
-
-
-class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Principal components of 8x8 RGB patches, laid out as diffusers' `AutoencoderKL`: `encode` and `decode` of [N, C, h, w].
-
-    Pixels are in [-1, 1]. `components` [C, 3, 8, 8] are orthonormal, `mean` is [3, 8, 8]; both are buffers.
-    """
-
-    @register_to_config
-    def __init__(
-        self,
-        latent_channels: int = 12,
-        scaling_factor: float = 1.0,
-        block_out_channels: tuple[int, ...] = (12, 12, 12, 12),  # 2 ** (4 - 1) = 8: how pipelines read the patch size
-    ) -> None:
-        super().__init__()
-        self.components: Tensor
-        self.mean: Tensor
-        self.register_buffer("components", torch.zeros(latent_channels, 3, PATCH, PATCH))
-        self.register_buffer("mean", torch.zeros(3, PATCH, PATCH))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """That of the components (there are no parameters)."""
-        return self.components.dtype
-
-    def encode(self, x: Tensor, return_dict: bool = True) -> Any:
-        """Pixels [N, 3, H, W] to a latent [N, C, H/8, W/8], not yet scaled. `latent_dist` has no spread."""
-        from diffusers.models.modeling_outputs import AutoencoderKLOutput
-
-        centred = x - self.mean.repeat(1, x.shape[2] // PATCH, x.shape[3] // PATCH)
-        latent = nn.functional.conv2d(centred, self.components, stride=PATCH)
-        spread = _Point(latent)
-        return AutoencoderKLOutput(latent_dist=spread) if return_dict else (spread,)
-
-    def decode(self, z: Tensor, return_dict: bool = True, generator: Any = None) -> Any:
-        """Latents [N, C, h, w], unscaled, to pixels [N, 3, 8h, 8w]."""
-        from diffusers.models.autoencoders.vae import DecoderOutput
-
-        pixels = nn.functional.conv_transpose2d(z, self.components, stride=PATCH)
-        pixels = pixels + self.mean.repeat(1, z.shape[2], z.shape[3])
-        return DecoderOutput(sample=pixels) if return_dict else (pixels,)
-
-
-class _Point:
-    """A distribution that is one value, with the methods of diffusers' Gaussian one."""
-
-    def __init__(self, value: Tensor) -> None:
-        self.mean = value
-
-    def mode(self) -> Tensor:
-        return self.mean
-
-    def sample(self, generator: Any = None) -> Tensor:
-        return self.mean
-
-
-class SubspaceDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Predicts v of a noisy latent; see the module. Takes what pipelines give a `UNetMotionModel`.
-
-    Buffers: `basis` [rank, C*T*h*w] orthonormal rows, `centre` [C*T*h*w] and `spread` [rank], the mean and the variances of
-    training latents along the basis.
-    """
-
-    @register_to_config
-    def __init__(
-        self,
-        in_channels: int = 12,
-        sample_size: int = SIZE // PATCH,
-        num_frames: int = FRAMES,
-        rank: int = 128,
-        width: int = 256,
-        hidden: int = 256,
-        depth: int = 3,
-        text_width: int = 64,
-        cond_width: int = 96,
-    ) -> None:
-        super().__init__()
-        size = in_channels * num_frames * sample_size**2
-        self.basis: Tensor
-        self.centre: Tensor
-        self.spread: Tensor
-        self.register_buffer("basis", torch.zeros(rank, size))
-        self.register_buffer("centre", torch.zeros(size))
-        self.register_buffer("spread", torch.ones(rank))
-        betas = torch.linspace(_NOISE["beta_start"] ** 0.5, _NOISE["beta_end"] ** 0.5, 1000, dtype=torch.float64) ** 2  # type: ignore[operator]
-        cumulative = torch.cumprod(1 - betas, 0)
-        self.half_log_snr: Tensor
-        self.register_buffer("half_log_snr", (0.5 * torch.log(cumulative / (1 - cumulative))).float(), persistent=False)
-        self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(2), math.log(0.04), 16)), persistent=False)
-        self.condition = nn.Sequential(nn.Linear(text_width + 32, cond_width), nn.SiLU())
-        self.enter = nn.Linear(rank, width)
-        self.modulate = nn.ModuleList(nn.Linear(cond_width, 2 * width) for _ in range(depth))
-        self.up = nn.ModuleList(nn.Linear(width, hidden) for _ in range(depth))
-        self.down = nn.ModuleList(nn.Linear(hidden, width) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.leave = nn.Linear(width, rank)
-        for layer in (*self.down, self.leave):  # the closed form alone, to begin with
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
-
-    def level(self, timestep: Tensor) -> Tensor:
-        """ln(alpha / sigma) at training timesteps [N] (fractions are interpolated): [N]."""
-        t = timestep.to(torch.float32).clamp(0, len(self.half_log_snr) - 1)
-        low = t.floor().long()
-        high = (low + 1).clamp(max=len(self.half_log_snr) - 1)
-        return torch.lerp(self.half_log_snr[low], self.half_log_snr[high], t - low)
-
-    def guess(self, z: Tensor, level: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """x0 in the subspace and the spread of what is not linear in it, both [N, rank]; `z` [N, rank] noisy coordinates about
-        alpha times the centre, `level` [N] = ln(alpha / sigma), `text` [N, text_width]."""
-        alpha = torch.sigmoid(2 * level).sqrt()[:, None]
-        sigma = torch.sigmoid(-2 * level).sqrt()[:, None]
-        total = alpha**2 * self.spread + sigma**2
-        angle = level[:, None] * self.frequencies
-        told = self.condition(torch.cat([angle.sin(), angle.cos(), text], dim=1))
-        h = self.enter(z / total.sqrt())
-        for modulate, up, down in zip(self.modulate, self.up, self.down, strict=True):
-            scale, shift = modulate(told).chunk(2, dim=1)
-            h = h + down(nn.functional.gelu(up(self.norm(h) * (1 + scale) + shift)))
-        bend = sigma * (self.spread / total).sqrt()
-        return alpha * self.spread / total * z + bend * self.leave(self.norm(h)), bend
-
-    def forward(
-        self,
-        sample: Tensor,
-        timestep: Tensor | float | int,
-        encoder_hidden_states: Tensor,
-        timestep_cond: Any = None,
-        attention_mask: Any = None,
-        cross_attention_kwargs: Any = None,
-        added_cond_kwargs: Any = None,
-        return_dict: bool = True,
-        **unused: Any,
-    ) -> Any:
-        """v of `sample` [B, C, T, h, w] at `timestep`; `encoder_hidden_states` [B, L, D] or, as pipelines repeat it for every
-        frame, [B*T, L, D]. Raises `InputError` for a size that it was not trained for."""
-        from diffusers.models.unets.unet_motion_model import UNetMotionOutput
-
-        batch, frames = sample.shape[0], sample.shape[2]
-        if sample[0].numel() != self.basis.shape[1]:
-            raise InputError(
-                f"The proxy makes {self.config.num_frames} frames of {self.config.sample_size * PATCH} pixels; got a latent "
-                f"of {tuple(sample.shape[1:])}. Call the pipeline with the arguments of defenses.proxy.settings()."
-            )
-        text = encoder_hidden_states[:, -1]
-        if len(text) != batch:
-            text = text[::frames]
-        t = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(batch)
-        level = self.level(t)
-        alpha = torch.sigmoid(2 * level).sqrt()[:, None]
-        sigma = torch.sigmoid(-2 * level).sqrt()[:, None]
-        flat = sample.flatten(1)
-        x0, _ = self.guess((flat - alpha * self.centre) @ self.basis.T, level, text)
-        v = (alpha * flat - self.centre - x0 @ self.basis) / sigma
-        v = v.reshape(sample.shape)
-        return UNetMotionOutput(sample=v) if return_dict else (v,)
 
 
 def settings(*, steps: int = STEPS) -> dict[str, Any]:
@@ -225,14 +61,15 @@ def make_scheduler(name: str = "ddim") -> Any:
     extra = {"clip_sample": False} if name in ("ddim", "ddpm") else {}
     if name == "ddim":
         extra["set_alpha_to_one"] = True
-    return getattr(diffusers, classes[name])(**_NOISE, prediction_type="v_prediction", timestep_spacing="trailing", **extra)
+    return getattr(diffusers, classes[name])(**NOISE, prediction_type="v_prediction", timestep_spacing="trailing", **extra)
 
 
 def make_tokenizer(vocabulary: dict[str, int], merges: Sequence[Sequence[str]]) -> Any:
     """A `CLIPTokenizer` with these tokens, `MAX_TOKENS` long."""
     from transformers import CLIPTokenizer
 
-    return CLIPTokenizer(vocab=vocabulary, merges=[tuple(pair) for pair in merges], model_max_length=MAX_TOKENS)
+    pairs: Any = [tuple(pair) for pair in merges]
+    return CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=MAX_TOKENS)
 
 
 def make_text_encoder(tokens: int, *, width: int = 64) -> Any:

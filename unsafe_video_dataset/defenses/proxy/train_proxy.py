@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..._console import run as console_run
-from ...errors import InputError
 from . import model as parts
+from .denoiser import SubspaceDenoiser
 from .fidelity import measure
 from .language import DISGUISES, TEMPLATES, Meaning, corpus, disguise, learn_tokens
+from .loop import run_phase
 from .shapes import COLOURS, MOTIONS, SCENES, SHAPES, SIZE, draw
+from .vae import PATCH, PatchVAE
 
 _SLOTS = (COLOURS, SHAPES, MOTIONS)
 
@@ -78,14 +78,14 @@ def train(out: Path, *, settings: Settings | None = None, progress: bool = True,
     saved = out / "checkpoint"
     losses: dict[str, list[float]] = {}
     words = nn.ModuleDict({"text": text, "heads": heads})
-    losses["text"] = _loop(
+    losses["text"] = run_phase(
         words, "text", settings.text_steps, 3e-3, 0.0, settings, saved, progress, save_every,
         lambda generator: _text_loss(words, bank, settings.text_batch, generator),
     )  # fmt: skip
     text.eval()
     embedded = embed(text, bank.tokens)
     by_scene = _by_scene(scenes)
-    losses["denoiser"] = _loop(
+    losses["denoiser"] = run_phase(
         unet, "denoiser", settings.steps, settings.rate, settings.ema, settings, saved, progress, save_every,
         lambda generator: _denoiser_loss(unet, latents, by_scene, bank.meanings, embedded, settings.batch, generator),
     )  # fmt: skip
@@ -112,19 +112,19 @@ def _closed_form(settings: Settings) -> tuple[Any, Any, Tensor, NDArray[np.int64
     sample = np.concatenate([chunk[::8].reshape(-1, chunk.shape[-1]) for chunk in videos]).astype(np.float64)
     mean = sample.mean(axis=0)
     _, axes = np.linalg.eigh(np.cov((sample - mean).T))
-    vae = parts.PatchVAE()
+    vae = PatchVAE()
     components = _signed(axes[:, ::-1][:, : vae.config.latent_channels].T)
     latent = np.concatenate([(chunk - mean.astype(np.float32)) @ components.T.astype(np.float32) for chunk in videos])
     scale = 1 / float(np.sqrt((latent**2).mean()))
-    vae = parts.PatchVAE(scaling_factor=scale)
+    vae = PatchVAE(scaling_factor=scale)
     vae.components.copy_(torch.from_numpy(components).reshape(vae.components.shape))
     vae.mean.copy_(torch.from_numpy(mean).reshape(vae.mean.shape))
-    side = SIZE // parts.PATCH  # [n, T, h*w, C] -> [n, C, T, h, w] as the pipeline has it
+    side = SIZE // PATCH  # [n, T, h*w, C] -> [n, C, T, h, w] as the pipeline has it
     latent = (latent * scale).reshape(len(latent), -1, side, side, len(components)).transpose(0, 4, 1, 2, 3)
     flat = latent.reshape(len(latent), -1)
     centre = flat.mean(axis=0)
     flat = flat - centre
-    unet = parts.SubspaceDenoiser()
+    unet = SubspaceDenoiser()
     _, axes = np.linalg.eigh((flat.T @ flat / len(flat)).astype(np.float64))
     basis = _signed(axes[:, ::-1][:, : unet.config.rank].T).astype(np.float32)
     inside = torch.from_numpy(flat @ basis.T)
@@ -136,9 +136,10 @@ def _closed_form(settings: Settings) -> tuple[Any, Any, Tensor, NDArray[np.int64
 
 def _patches(videos: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 [n, T, H, W, 3] to [n, T, patches, 3*8*8] in [-1, 1]."""
-    n, frames, side = len(videos), videos.shape[1], SIZE // parts.PATCH
-    cut = videos.reshape(n, frames, side, parts.PATCH, side, parts.PATCH, 3).transpose(0, 1, 2, 4, 6, 3, 5)
-    return cut.reshape(n, frames, side * side, -1).astype(np.float32) / 127.5 - 1
+    n, frames, side = len(videos), videos.shape[1], SIZE // PATCH
+    cut = videos.reshape(n, frames, side, PATCH, side, PATCH, 3).transpose(0, 1, 2, 4, 6, 3, 5)
+    flat: NDArray[np.float32] = cut.reshape(n, frames, side * side, -1).astype(np.float32) / 127.5 - 1
+    return flat
 
 
 def _signed(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -180,7 +181,7 @@ def tokenize(tokenizer: Any, texts: list[str]) -> Tensor:
 @torch.no_grad()
 def embed(text: Any, tokens: Tensor) -> Tensor:
     """What the denoiser reads of each prompt: the last position's state, [n, D]."""
-    return torch.cat([text(chunk)[0][:, -1] for chunk in tokens.split(512)])
+    return torch.cat([text(chunk)[0][:, -1] for chunk in torch.split(tokens, 512)])
 
 
 def _text_loss(words: nn.ModuleDict, bank: Bank, batch: int, generator: torch.Generator) -> Tensor:
@@ -188,7 +189,8 @@ def _text_loss(words: nn.ModuleDict, bank: Bank, batch: int, generator: torch.Ge
     rows = torch.randint(len(bank.tokens), (batch,), generator=generator)
     state = words["text"](bank.tokens[rows])[0][:, -1]
     loss = torch.zeros(())
-    for slot, head in enumerate(words["heads"]):  # type: ignore[arg-type]
+    heads: Any = words["heads"]
+    for slot, head in enumerate(heads):
         said = bank.meanings[rows, slot]
         size = len(_SLOTS[slot])
         target = torch.where(said[:, None] < 0, torch.full((1, size), 1 / size), nn.functional.one_hot(said.clamp(min=0), size))
@@ -219,115 +221,8 @@ def _denoiser_loss(
     alpha, sigma = torch.sigmoid(2 * level).sqrt()[:, None], torch.sigmoid(-2 * level).sqrt()[:, None]
     z = alpha * x0 + sigma * torch.randn(x0.shape, generator=generator)
     guess, bend = unet.guess(z, level, embedded[rows])
-    return ((guess - x0) ** 2 / (bend**2).mean(dim=1, keepdim=True)).mean()
-
-
-def _loop(
-    module: nn.Module,
-    name: str,
-    steps: int,
-    rate: float,
-    ema: float,
-    settings: Settings,
-    saved: Path,
-    progress: bool,
-    save_every: int,
-    loss_of: Any,
-) -> list[float]:
-    """AdamW, a short warm-up, then down to 0 along a straight line; the module ends with the mean of its late weights (`ema`).
-
-    Losses returned are means over blocks of `save_every` steps.
-    """
-    parameters = dict(module.named_parameters())
-    mean = {key: value.detach().clone() for key, value in parameters.items()}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
-    losses: list[float] = []
-    first = _restore(saved, name, settings, parameters, mean, optimizer, losses)
-    block: list[float] = []
-    module.train()
-    for step in tqdm(range(first, steps), desc=name, initial=first, total=steps, unit="step", disable=not progress):
-        generator = torch.Generator().manual_seed((settings.seed * 2 + (name == "text")) * 10_000_019 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min((step + 1) / 100, (steps - step) / (0.7 * steps), 1)
-        optimizer.zero_grad()
-        loss = loss_of(generator)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters.values(), 1.0)
-        optimizer.step()
-        keep = min(ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for key, value in parameters.items():
-                mean[key].lerp_(value, 1 - keep)
-        block.append(float(loss.detach()))
-        if (step + 1) % save_every == 0 or step + 1 == steps:
-            losses.append(round(float(np.mean(block)), 5))
-            block = []
-            _save(saved, name, settings, step + 1, parameters, mean, optimizer, losses)
-    with torch.no_grad():
-        for key, value in parameters.items():
-            value.copy_(mean[key])
-    module.eval()
-    return losses
-
-
-def _tensors(parameters: dict[str, Any], mean: dict[str, Tensor], optimizer: Any) -> Iterator[tuple[str, Tensor]]:
-    for key, value in parameters.items():
-        yield f"value.{key}", value.detach()
-        yield f"mean.{key}", mean[key]
-        for moment in ("exp_avg", "exp_avg_sq"):
-            if value in optimizer.state:
-                yield f"{moment}.{key}", optimizer.state[value][moment]
-
-
-def _save(
-    saved: Path,
-    name: str,
-    settings: Settings,
-    step: int,
-    parameters: dict[str, Any],
-    mean: dict[str, Tensor],
-    optimizer: Any,
-    losses: list[float],
-) -> None:
-    from safetensors.torch import save_file
-
-    saved.mkdir(parents=True, exist_ok=True)
-    about = {"step": str(step), "losses": json.dumps(losses), "settings": json.dumps(asdict(settings), sort_keys=True)}
-    tensors = {key: value.contiguous() for key, value in _tensors(parameters, mean, optimizer)}
-    save_file(tensors, saved / f"{name}.tmp", metadata=about)
-    (saved / f"{name}.tmp").replace(saved / f"{name}.safetensors")
-
-
-def _restore(
-    saved: Path,
-    name: str,
-    settings: Settings,
-    parameters: dict[str, Any],
-    mean: dict[str, Tensor],
-    optimizer: Any,
-    losses: list[float],
-) -> int:
-    """Put a phase back to where its checkpoint is; the number of steps done, 0 without one."""
-    from safetensors import safe_open
-
-    path = saved / f"{name}.safetensors"
-    if not path.is_file():
-        return 0
-    with safe_open(path, "pt") as stored:
-        about = stored.metadata()
-        if json.loads(about["settings"]) != asdict(settings):
-            raise InputError(f"{path.name} in {saved.name}/ is of other settings. Train into another folder, or delete it.")
-        losses += json.loads(about["losses"])
-        step = int(about["step"])
-        with torch.no_grad():
-            for key, value in parameters.items():
-                value.copy_(stored.get_tensor(f"value.{key}"))
-                mean[key].copy_(stored.get_tensor(f"mean.{key}"))
-                if f"exp_avg.{key}" not in stored.keys():  # noqa: SIM118 (no mapping): never had a gradient
-                    continue
-                moments = {moment: stored.get_tensor(f"{moment}.{key}") for moment in ("exp_avg", "exp_avg_sq")}
-                optimizer.state[value] = {"step": torch.tensor(float(step)), **moments}
-    return step
+    loss: Tensor = ((guess - x0) ** 2 / (bend**2).mean(dim=1, keepdim=True)).mean()
+    return loss
 
 
 def _write(out: Path, about: dict[str, Any], models: dict[str, nn.Module]) -> None:
