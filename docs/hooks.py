@@ -32,6 +32,13 @@ def on_config(config: Any) -> Any:
     return config
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """The theme's search is a dialog without a name; screen readers need one."""
+    return output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
+
+
 def _no_code(path: Path) -> bool:
     return path.name == "__pycache__" or (path.is_file() and path.suffix != ".py")
 
@@ -68,7 +75,7 @@ def _defenses() -> str:
 
 def _command_lines() -> str:
     """cli.md: what `--help` says of every command, at a fixed width."""
-    os.environ.update(COLUMNS="84", NO_COLOR="1")
+    os.environ.update(COLUMNS="80", NO_COLOR="1")
     from unsafe_video_dataset import cli
     from unsafe_video_dataset.builders import cli as builders_cli
 
@@ -94,7 +101,7 @@ def _help(main: Any, words: list[str]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         main([*words, "--help"])
-    lines = [textwrap.wrap(line, 84, subsequent_indent=_indent(line)) or [""] for line in printed.getvalue().splitlines()]
+    lines = [textwrap.wrap(line, 80, subsequent_indent=_indent(line)) or [""] for line in printed.getvalue().splitlines()]
     return "\n".join(part for wrapped in lines for part in wrapped)
 
 

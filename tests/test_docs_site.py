@@ -144,6 +144,7 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 @pytest.mark.slow
 def test_in_a_browser(site: Path) -> None:
     browsers = pytest.importorskip("playwright.sync_api")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium here")
@@ -160,6 +161,9 @@ def test_in_a_browser(site: Path) -> None:
                 page.goto(path.as_uri())
                 wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
                 assert wide <= 0, f"{path.name} is wider than a page of {width}"
+                if path.stem in ("index", "load", "coming-from", "messages", "cli"):
+                    found = [one for one in axe.run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+                    assert not found, f"{path.name}, {scheme}: {[(one['id'], one['nodes'][0]['html']) for one in found]}"
             page.goto((site / "index.html").as_uri())
             if width > 1000:
                 page.fill("input[name=query]", "tombstone")
