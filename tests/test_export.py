@@ -10,7 +10,6 @@ import stat
 import subprocess
 import tarfile
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -158,7 +157,7 @@ def test_label_studio_votes_come_back_through_the_builder(small: Path, tmp_path:
     (tmp_path / "export.json").write_text(json.dumps(tasks))
     reading = read_label_studio(tmp_path / "export.json", names={title: name for name, title in TITLES.items()}, checks={})
     assert reading.faults == []
-    found = {(one.video, one.rater): set(one.categories) for one in reading.answers}
+    found = {(one.video, one.rater_id): set(one.categories) for one in reading.answers}
     want = {(i, vote["rater_id"]): set(vote["categories"]) for i, row in records(small).items() for vote in row["votes"]}
     assert found == want
 
@@ -217,7 +216,7 @@ def test_withdrawn_videos_are_not_exported(copy: Path, tmp_path: Path, to: str) 
     """Not even where a release still holds their rows and bytes."""
     gone = releases.ids(copy, "train", is_unsafe=True)[0]
     schema = pq.read_schema(copy / "tombstones.parquet")
-    row = {**dict.fromkeys(schema.names), "video_id": gone, "reason": "on request", "date": date(2026, 1, 1)}
+    row = {**dict.fromkeys(schema.names), "video_id": gone, "reason": "on request", "date": "2026-01-01"}
     releases.edit_rows(copy, "tombstones.parquet", lambda rows: [*rows, row], schema=schema)
     report = run(copy, tmp_path / "o", to)
     assert report.videos == len(releases.ids(copy, is_unsafe=True))
