@@ -138,6 +138,7 @@ def test_label_studio(small: Path, tmp_path: Path) -> None:
         assert given.keys() == {vote["rater_id"] for vote in record["votes"]}
         assert all(set(chosen) <= set(choices) and chosen for chosen in given.values())
         assert "completed_by" not in task["annotations"][0], "Label Studio knows its own users only"
+        assert not any(one["ground_truth"] for one in task["annotations"]), "left out, Label Studio takes it for true"
         (label,) = task["predictions"]
         assert len(label["result"][0]["value"]["choices"]) == len(record["categories"])
         assert label.get("score") == record["agreement"]

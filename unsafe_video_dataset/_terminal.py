@@ -99,7 +99,8 @@ def tell(kind: Literal["error", "fault", "warning"], message: object) -> None:
 
 def form_of(stream: TextIO) -> Literal["plain", "tidy", "colour"]:
     """How to print to a stream: `plain` unless it is a terminal (and not a dumb one), `tidy` there with NO_COLOR."""
-    if not stream.isatty() or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+    unset = "" if os.name == "nt" else "dumb"  # Windows' terminals set no TERM
+    if not stream.isatty() or (os.environ.get("TERM") or unset) in ("dumb", "unknown"):
         return "plain"
     return "tidy" if os.environ.get("NO_COLOR") else "colour"
 

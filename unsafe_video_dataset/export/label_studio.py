@@ -53,7 +53,9 @@ def task(record: Record, selection: Selection) -> dict[str, Any]:
         label["score"] = record["agreement"]
     return {
         "data": {**data, "video": f"/data/local-files/?d={media_name(record)}"},
-        "annotations": [{"result": [_result(answer(vote), rater=vote["rater_id"])]} for vote in record["votes"] or ()],
+        "annotations": [  # said, as Label Studio takes an imported annotation for the truth otherwise
+            {"result": [_result(answer(vote), rater=vote["rater_id"])], "ground_truth": False} for vote in record["votes"] or ()
+        ],
         "predictions": [label],
     }
 
