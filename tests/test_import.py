@@ -117,7 +117,7 @@ LAYERS = [
     {"records"},
     {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
     {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
-    | {"parquet", "footer", "thrift", "pages", "columns", "cell"},
+    | {"parquet", "footer", "thrift", "pages", "columns", "cell", "places"},
     {"hub", "cache"},
     {"torch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
     {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
@@ -181,6 +181,60 @@ def test_who_may_import_what(name: str) -> None:
     at_import = {module.split(".")[0] for module in imports(PACKAGE / f"{name}.py", top_level=True)}
     assert not at_import & {"av", "decord", "torchcodec"}, "codecs are imported when they are first used"
     assert "datasets" not in at_import or name == "hf"
+
+
+DEFENSES = sorted(path.stem for path in (PACKAGE / "defenses").glob("*.py"))
+# Inside `defenses`: what is decided knows nothing of torch; what reads x0 and stops a pipeline stands above it.
+DEFENSE_LAYERS = [
+    {"base"},
+    {"rule", "evidence", "chain", "adapters"},
+    {"sequential", "lvd"},
+    {"steering"},
+    {"tap", "x0", "blank", "samples", "failsafe"},
+    {"layout", "scrub"},
+    {"steps"},
+    {"session"},
+    {"around"},
+    {"guard"},
+]
+DEFENSE_LEVEL = {name: level for level, names in enumerate(DEFENSE_LAYERS) for name in names}
+TORCHLESS = {"__init__", "base", "rule", "evidence", "sequential", "chain", "adapters", "lvd", "steering", "samples", "tap"}
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_defenses_arrows_point_down(name: str) -> None:
+    path = PACKAGE / "defenses" / f"{name}.py"
+    at_import = imports(path, top_level=True)
+    assert not {module.split(".")[0] for module in at_import} & {"diffusers", "transformers"}, "imported where they are used"
+    if name in TORCHLESS:
+        assert not [module for module in at_import if module.split(".")[0] == "torch"]
+    for module in at_import:
+        if module.startswith("..") and module.lstrip("."):
+            target = module.lstrip(".").split(".")[0]
+            assert target not in LEVEL or LEVEL[target] <= LEVEL["defenses"], f"defenses may not import {target}"
+        elif module.startswith(".") and name in DEFENSE_LEVEL and module[1:] in DEFENSE_LEVEL:
+            assert DEFENSE_LEVEL[module[1:]] <= DEFENSE_LEVEL[name], f"defenses.{name} may not import {module}"
+
+
+def test_defenses_load_on_demand() -> None:
+    code = (
+        "import sys, unsafe_video_dataset.defenses as d; dir(d); print(*sys.modules)\n"
+        "d.Chain, d.EtaLambda, d.LatentVariableDefense, d.SequentialTest, d.GuardModel, d.LatentSteering, d.GenerationBlocked\n"
+        "print(*sys.modules)\n"
+        "import unsafe_video_dataset.defenses.guard\n"
+        "print(callable(d.guard), all(getattr(d, name) is not None for name in d.__all__))"
+    )
+    table, names, public = run(code).splitlines()
+    heavy = {"torch", "diffusers", "transformers", "datasets", "pyarrow"}
+    assert not set(table.split()) & (heavy | {"numpy"})
+    assert not set(names.split()) & heavy
+    assert public == "True True"
+
+
+def test_a_guard_without_torch_says_what_to_install() -> None:
+    code = without("torch") + "import unsafe_video_dataset.defenses as d; d.LatentVariableDefense; d.guard"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert "guard needs torch: pip install 'unsafe-video-dataset[defenses]'" in done.stderr
 
 
 def test_the_schemas_and_builders_are_mapped_into_the_package() -> None:

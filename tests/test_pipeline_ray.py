@@ -70,7 +70,7 @@ def test_answers_errors_and_deaths_come_back_as_values(cluster: Any) -> None:
 
 @pytest.mark.slow
 def test_a_killed_driver_goes_on_and_a_lost_node_changes_no_byte(cluster: Any, tmp_path: Path) -> None:
-    number = 60
+    number = 160  # answers come in bursts where the machine is busy: some must be left to do
     whole = support.make_recipe(tmp_path / "whole", number=number)
     (whole.parent / "raw" / "bad.mp4").write_bytes(b"no video")
     support.run(whole)  # the process pool

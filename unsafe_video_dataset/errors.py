@@ -9,6 +9,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .defenses.base import Verdict
 
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -133,6 +137,29 @@ class MissingDependency(UnsafeVideoError, ImportError):
     """An optional package is needed for this and is not installed."""
 
 
+class DefenseNotAttached(UnsafeVideoError, RuntimeError):
+    """A defence does not reach the pipeline (unknown scheduler, no step seen, a stage without input): nothing is released."""
+
+
+class GenerationBlocked(UnsafeVideoError):
+    """A defence blocked a generation. `verdict` is the first sample's, `verdicts` one a sample; no latent, frame or prompt."""
+
+    def __init__(self, verdict: Verdict, verdicts: Sequence[Verdict] = ()) -> None:
+        self.verdict = verdict
+        self.verdicts = tuple(verdicts) or (verdict,)
+        where = f"at the {verdict.stage} stage" + (f", step {verdict.step}" if verdict.step is not None else "")
+        score = "" if verdict.score is None else f", score {verdict.score:.3f}"
+        found = f" ({', '.join(verdict.categories)})" if verdict.categories else ""
+        note = f" Why: {verdict.note}." if verdict.note else ""
+        super().__init__(
+            f"Blocked by {verdict.decided_by or 'a defence'} {where}{score}{found}.{note} Nothing of it was released and the "
+            "pipeline can be used again: change the prompt or the seed, or have black frames instead with on_block='blank'."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.verdict, self.verdicts))
+
+
 class FilterError(UnsafeVideoError, ValueError):
     """A filter, split, config or option names something that is not there, or leaves nothing."""
 
@@ -188,9 +215,14 @@ def one_of(value: str, choices: Sequence[str], what: str) -> str:
     return value
 
 
+_EXTRAS = {"torch": "train", "PIL": "video", "av": "video", "decord": "video", "matplotlib": "plots"} | dict.fromkeys(
+    ["diffusers", "transformers", "safetensors", "sklearn"], "defenses"
+)
+
+
 def missing_extra(error: ModuleNotFoundError, what: str) -> ImportError:
     """`MissingDependency` that names the extra to install, or `error` itself where the module belongs to none."""
-    extra = {"torch": "train", "PIL": "video", "av": "video", "decord": "video", "matplotlib": "plots"}.get(error.name or "")
+    extra = _EXTRAS.get(error.name or "")
     if extra is None:
         return error
     return MissingDependency(f"{what} needs {error.name}: pip install 'unsafe-video-dataset[{extra}]'")

@@ -68,6 +68,15 @@ def has_any(lists: pa.ChunkedArray, categories: Sequence[str]) -> pa.Array:
     return pa.array(mask)
 
 
+def nothing_passes(name: str, counts: Mapping[str, Any], filters: Mapping[str, object]) -> FilterError:
+    """The error for filters that leave nothing of release `name`: what was asked, and what there is by its `counts`."""
+    given = ", ".join(f"{key}={value!r}" for key, value in filters.items() if value is not None) or "no filter"
+    splits = {key: f"{n['unsafe']} unsafe + {n['not_unsafe']} not" for key, n in counts["splits"].items()}
+    there = {key: counts[key] for key in ("categories", "generators", "prompt_sources")}
+    listed = "; ".join(f"{key}: {value}" for key, value in {"splits": splits, **there}.items())
+    return FilterError(f"No video of release {name} passes {given}. It holds {listed}.".replace("'", ""))
+
+
 def _in(column: pa.ChunkedArray, names: Sequence[str | None]) -> pa.ChunkedArray:
     return pc.is_in(column, value_set=pa.array(names, pa.string()))
 

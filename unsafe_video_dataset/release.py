@@ -13,20 +13,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import integrity
 from .cell import OneVideo
-from .columns import all_differ, fixed_bytes
+from .columns import all_differ
 from .errors import FilterError, InputError, IntegrityError, TombstonedError, one_of
-from .filters import Where, checked_filters, checked_names
+from .filters import Where, checked_filters, checked_names, nothing_passes
 from .footer import Footer, read_footer
 from .manifest import read_manifest
 from .pages import check_group
 from .parquet import check_videos, groups_with, read_columns, reading
+from .places import Places
 from .records import arrow_schema
 from .taxonomy import CONFIGS, SPLITS
 from .values import check_values
@@ -112,7 +112,7 @@ class Release:
         where = Where(filters)
         table = pa.concat_tables([self._read_metadata(name, {*wanted, "video_id"}, where) for name in self._splits(split)])
         if not table.num_rows:
-            raise self._empty({"split": split, **filters})
+            raise nothing_passes(self.name, self.manifest["counts"], {"split": split, **filters})
         return table.select(wanted)
 
     def annotations(self, split: str | None = None) -> pa.Table:
@@ -125,7 +125,7 @@ class Release:
             parts.append(part.append_column("split", pa.array([name] * part.num_rows, pa.string())))
         table = pa.concat_tables(parts)
         if not table.num_rows:
-            raise self._empty({"split": split})
+            raise nothing_passes(self.name, self.manifest["counts"], {"split": split})
         return table
 
     def video_bytes(self, video_id: str) -> bytes:
@@ -252,38 +252,16 @@ class Release:
             table = table.append_column("split", pa.array([split] * table.num_rows, pa.string()))
         return table
 
-    def _empty(self, filters: dict[str, object]) -> FilterError:
-        given = ", ".join(f"{name}={value!r}" for name, value in filters.items() if value is not None) or "no filter"
-        counts = self.manifest["counts"]
-        splits = {name: f"{n['unsafe']} unsafe + {n['not_unsafe']} not" for name, n in counts["splits"].items()}
-        there = {key: counts[key] for key in ("categories", "generators", "prompt_sources")}
-        listed = "; ".join(f"{key}: {value}" for key, value in {"splits": splits, **there}.items())
-        return FilterError(f"No video of release {self.name} passes {given}. It holds {listed}.".replace("'", ""))
-
     @cached_property
-    def _places(self) -> tuple[Any, list[tuple[str, str]], Any]:
-        """Sorted ids (bytes [N]), the distinct (folder, split) pairs, and for each id the number of its pair (int8 [N])."""
-        pairs: list[tuple[str, str]] = []
-        ids, which = [], []
-        for split in SPLITS:
-            table = self._read_metadata(split, {"video_id", "is_unsafe"}, None)
-            found = fixed_bytes(table["video_id"].combine_chunks(), 16)
-            ids.append(np.empty(0, "S16") if found is None else found)  # none, or checked to be of 16
-            which.append(len(pairs) + np.asarray(table["is_unsafe"].to_numpy(zero_copy_only=False), dtype=np.int8))
-            pairs += [("not_unsafe", split), ("unsafe", split)]
-        all_ids, all_which = np.concatenate(ids), np.concatenate(which)
-        order = np.argsort(all_ids)
-        return all_ids[order], pairs, all_which[order]
+    def _places(self) -> Places:
+        return Places(lambda split: self._read_metadata(split, {"video_id", "is_unsafe"}, None))
 
     def _row_groups(self, video_id: str) -> Iterator[tuple[Path, int]]:
         """The row groups that can hold the id, by the statistics in the footers: one, as the files are sorted by id."""
-        ids, pairs, which = self._places
-        key = np.bytes_(video_id.encode())
-        position = int(np.searchsorted(ids, key))
-        if position == len(ids) or ids[position] != key:
+        place = self._places.find(video_id)
+        if place is None:
             raise FilterError(f"Release {self.name} has no video {video_id!r}. `Release.metadata()` lists its video_ids.")
-        folder, split = pairs[which[position]]
-        for path in self._folder_files(folder, split):
+        for path in self._folder_files(*place):
             with reading(path):  # statistics are read as text
                 groups = groups_with(self.footer(path), video_id)
             yield from ((path, group) for group in groups)

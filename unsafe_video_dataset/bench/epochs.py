@@ -12,12 +12,11 @@ from .clips import Layout
 from .process import tree_bytes
 from .summary import slope
 
-_SKIP = 3  # epochs in which allocators and workers take what they keep
-
 
 def measure(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Bytes of the process tree after each epoch, and the slope an epoch with its interval, the first three left out.
+    """Bytes of the process tree after each epoch, and the slope an epoch with its interval, the first third left out.
 
+    Allocators and workers take in the first epochs what they keep.
     Random clips (another one each epoch), so that nothing is the same twice. Proportional shares (PSS) on Linux.
     """
     import torch
@@ -39,4 +38,5 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
             raise RuntimeError(f"epoch {epoch} gave {clips} of {len(dataset)} clips")
         gc.collect()
         seen.append(tree_bytes(os.getpid()))
-    return {"workers": workers, "clips": len(dataset), "bytes": seen, "skipped": _SKIP, "slope": slope(seen, skip=_SKIP)}
+    skipped = len(seen) // 3
+    return {"workers": workers, "clips": len(dataset), "bytes": seen, "skipped": skipped, "slope": slope(seen, skip=skipped)}

@@ -33,7 +33,7 @@ class BenchSettings:
     seed: int = 0
     minutes: float = 9.0
     profile_clips: int = 24
-    epochs: int = 20
+    epochs: int = 60
     epoch_clips: int = 16
     twin: Path | None = None
     opening_rounds: int = 3
