@@ -55,7 +55,9 @@ def show(*blocks: Block, stream: TextIO | None = None) -> None:
             for part in _rich_table(make_table(block.head, block.lines, title=block.title)):
                 console.print(part)
         else:
-            console.print(_rich_text(block), soft_wrap=False)
+            said = _rich_text(block)
+            # Notes are wrapped between words. A path or a command is left to the terminal: it can be copied in one piece.
+            console.print(said, soft_wrap=not said.plain.startswith("note:"))
 
 
 class Report(Protocol):
