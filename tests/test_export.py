@@ -8,6 +8,7 @@ import json
 import shutil
 import stat
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -366,6 +367,27 @@ def test_purge_removes_exports_of_a_download_and_nothing_else(store: Store, smal
         ["thesis.tex", "export.json", "videos.csv", "votes.csv"]
     )
     assert not (tmp_path / "a").exists()
+
+
+def test_an_export_that_was_killed_goes_with_purge(store: Store, tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from unsafe_video_dataset.export import export
+write, seen = Path.write_bytes, []
+def killed(self, data):
+    seen.append(self)
+    if len(seen) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(self, data)
+Path.write_bytes = killed
+export({str(store.commit(COMMIT))!r}, {str(tmp_path / "o")!r}, to="fiftyone", progress=False)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -9
+    assert len(list(tmp_path.glob(".o.export-partial/new/media/*.mp4"))) == 3
+    assert not (tmp_path / "o").exists()
+    purge("org/data", cache_dir=tmp_path / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_purge_follows_no_listed_name_out_of_the_export(store: Store, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A rater's vote is an annotation, the release's label a prediction (`model_version`: release and how the label was made;
 `score`: the raters' agreement). Label Studio takes only its own users as annotators, so a vote carries its rater in the
-result's `meta`. The choices are the categories' titles and `None of these`. Tried with Label Studio 1.23.2 (tests/label_studio).
+result's `meta`. The choices are the categories' titles and `None of these`. Tried with Label Studio 1.23.2: see
+tests/label_studio/check_import.py.
 """
 
 from __future__ import annotations

@@ -71,6 +71,7 @@ def _purge_export(out: Path) -> tuple[int, int]:
             left = [path for path in partial.rglob("*") if path.is_file()]
             count, size = len(left), sum(path.stat().st_size for path in left)
             shutil.rmtree(partial)
+            Path(f"{partial}.lock").unlink(missing_ok=True)
         try:
             listed = json.loads((out / "export.json").read_text(encoding="utf-8"))["files"]
             names = [str(name) for name in listed]
