@@ -40,7 +40,16 @@ def test_the_tree() -> None:
     assert all(issubclass(kind, e.UnsafeVideoError) and kind.__doc__ for kind in ALL)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ALL if kind is not e.FaultsError])
+def test_a_block_pickles_with_its_verdicts() -> None:
+    from unsafe_video_dataset.defenses.base import Verdict
+
+    verdicts = (Verdict("allow"), Verdict("block", 0.9, ("terrifying",), step=3, decided_by="lvd"))
+    error = pickle.loads(pickle.dumps(e.GenerationBlocked(verdicts[1], verdicts)))
+    assert (error.verdict, error.verdicts) == (verdicts[1], verdicts)
+    assert "Blocked by lvd at the latent stage, step 3, score 0.900 (terrifying)" in str(error)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL if kind not in (e.FaultsError, e.GenerationBlocked)])
 def test_errors_pickle(kind: type[Exception]) -> None:
     error = pickle.loads(pickle.dumps(kind("what happened; the fix")))
     assert type(error) is kind

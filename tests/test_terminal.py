@@ -183,10 +183,14 @@ def test_json_holds_no_character_that_acts_on_a_terminal(capsys: pytest.CaptureF
 # -- both command lines
 
 
-def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.items()
+def commands(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command that does something, those below a command too."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield name, parser
+    for action in below:
+        for word, command in action.choices.items():
+            yield from commands(command, f"{name} {word}".strip())
 
 
 @pytest.mark.parametrize("make", [make_parser, build_cli.make_parser], ids=["unsafe-video", "unsafe-video-build"])

@@ -160,6 +160,10 @@ class GenerationBlocked(UnsafeVideoError):
         return (type(self), (self.verdict, self.verdicts))
 
 
+class DetectorMismatch(UnsafeVideoError, ValueError):
+    """A detector was trained on x0 of another kind (convention, scheduler, prediction type, channels) than it is given."""
+
+
 class FilterError(UnsafeVideoError, ValueError):
     """A filter, split, config or option names something that is not there, or leaves nothing."""
 
