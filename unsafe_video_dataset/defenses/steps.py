@@ -47,7 +47,8 @@ class Steps:
         if 0 < self._in_pass < self._pass_length and not self._judging and not self.samples.blocked:
             self._in_pass += 1  # all is decided: nothing more to look at in this pass
             return plain(scheduler, *args, **kwargs)
-        bound = _signature(plain_class(scheduler).step).bind(scheduler, *args, **kwargs)
+        own: Any = plain_class(scheduler)
+        bound = _signature(own.step).bind(scheduler, *args, **kwargs)
         sample, timestep = bound.arguments["sample"], bound.arguments["timestep"]
         if self._in_pass == self._pass_length:  # the first step, or FreeInit's next round over the timesteps
             self._begin(scheduler, sample, timestep)
