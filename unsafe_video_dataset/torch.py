@@ -45,7 +45,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
     to exactly that. Targets: `"multilabel"` float32 [5] of 0 and 1; `"soft"` float32 [5], shares of raters; `"binary"` float32
     [], 1 for unsafe; `"votes"` int64 [6], raters for each category and for none.
 
-    An item is `{"video": uint8 [T, 3, H, W] RGB, or what `transform` makes of it; "mask": bool [T], False for padding;
+    An item is `{"video": uint8 [T, 3, H, W] RGB, or what transform makes of it; "mask": bool [T], False for padding;
     "target": Tensor; "video_id": str}`, and `"prompt"` with `return_prompt`. What a random clip takes depends on (seed, epoch,
     video_id) alone, not on workers or order. With `on_error="mask"` a video that can't be decoded comes as zeros with
     an all-False mask; wrong bytes (`ChecksumError`) always raise. `isolate` decodes in a child process with limits (True, or
