@@ -28,10 +28,11 @@ from ..._console import run as console_run
 from . import model as parts
 from .denoiser import SubspaceDenoiser
 from .fidelity import measure
-from .language import DISGUISES, TEMPLATES, Meaning, corpus, disguise, learn_tokens
+from .language import DISGUISES, TEMPLATES, Meaning, disguise
 from .loop import run_phase
 from .plan import Settings
 from .shapes import COLOURS, MOTIONS, SCENES, SHAPES, SIZE, draw
+from .tokens import corpus, learn_tokens
 from .vae import PATCH, PatchVAE
 
 _SLOTS = (COLOURS, SHAPES, MOTIONS)
