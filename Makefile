@@ -6,7 +6,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 PIP_FLAGS ?= --quiet
 WORKERS ?= 2
 
-.PHONY: demo test test-slow lint format sample clean
+.PHONY: demo test test-slow lint format docs sample clean
 
 demo: $(VENV)/.train
 	$(VENV)/bin/unsafe-video demo --out out/demo
@@ -25,6 +25,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# The pages of docs/ as a site: open site/index.html. Strict: a dead link, an unknown name or any warning fails.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 # Draw the embedded sample anew (its test fails when code and committed sample differ).
 sample: $(VENV)/.train
@@ -47,4 +51,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.train
 
 clean:
-	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) out site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

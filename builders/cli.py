@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from unsafe_video_dataset._console import add_json, epilog, print_json, run, text_table
+from unsafe_video_dataset._console import add_completion, add_json, epilog, make_table, print_json, run, show
 from unsafe_video_dataset.errors import InputError
 from unsafe_video_dataset.taxonomy import CATEGORIES
 from unsafe_video_dataset.votes import Tie
@@ -23,7 +23,14 @@ _EXIT_CODES = "Exit codes: 0 done, 1 the release is not sound, 2 the input or a 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `unsafe-video-build`; returns the exit code."""
+    arguments = make_parser().parse_args(argv)
+    return run(arguments.call, arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line with all its commands."""
     parser = argparse.ArgumentParser(prog="unsafe-video-build", description=__doc__, epilog=_EXIT_CODES)
+    add_completion(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_upstream(commands)
     _add_sample(commands)
@@ -31,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_publish(commands)
     add_run(commands)
     add_twin(commands)
-    arguments = parser.parse_args(argv)
-    return run(arguments.call, arguments)
+    return parser
 
 
 def _add_upstream(commands: Any) -> None:
@@ -103,12 +109,12 @@ def _upstream(arguments: argparse.Namespace) -> int:
     print(f"Built {report.manifest['name']}: {counts['videos']} videos, {counts['unsafe']} unsafe, in {report.out}")
     columns = {category: column for column, category in report.mapping.items()}
     rows = [(name, f"column {columns[name]}", counts["categories"][name]) for name in CATEGORIES]
-    print(text_table(("category", "from", "videos"), rows))
-    print(
-        text_table(("split", "unsafe", "not unsafe"), [(s, n["unsafe"], n["not_unsafe"]) for s, n in counts["splits"].items()])
+    splits = [(s, n["unsafe"], n["not_unsafe"]) for s, n in counts["splits"].items()]
+    show(
+        make_table(("category", "from", "videos"), rows),
+        make_table(("split", "unsafe", "not unsafe"), splits),
+        *(f"note: {note}" for note in report.notes),
     )
-    for note in report.notes:
-        print(f"note: {note}")
     print(f"Next: unsafe-video-build check {report.out}\n      unsafe-video train --release {report.out}")
     return 0
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from unsafe_video_dataset._console import add_json, epilog, print_json
+from unsafe_video_dataset._console import add_json, epilog, print_json, show
+from unsafe_video_dataset.cli_hub import show_verified
 from unsafe_video_dataset.errors import InputError
 
 
@@ -40,10 +40,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report.to_dict())
     else:
-        for fault in report.faults:
-            print(f"fault: {fault}", file=sys.stderr)
-        seen = f"{report.files} files, {report.videos} videos ({report.decoded} decoded), {report.annotations} annotations"
-        print(f"{arguments.release}: {seen}: {'sound' if report.ok else f'{len(report.faults)} faults'}")
+        show_verified(arguments.release, report)
     return 0 if report.ok else 1
 
 
@@ -70,7 +67,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(found.to_dict())
     else:
-        print(found)
+        show(*found.blocks())
     return 0 if found.same else 1
 
 

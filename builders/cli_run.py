@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsafe_video_dataset._console import add_json, epilog, print_json, text_table
+from unsafe_video_dataset._console import Table, add_json, epilog, make_table, print_json, show
 
 if TYPE_CHECKING:
     from .pipeline.run import RunReport
@@ -56,17 +56,17 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report.to_dict())
     else:
-        print(_text(report, dry_run=arguments.dry_run))
+        show(*_blocks(report, dry_run=arguments.dry_run))
     return 0
 
 
-def _text(report: RunReport, *, dry_run: bool) -> str:
+def _blocks(report: RunReport, *, dry_run: bool) -> list[Table | str]:
     header = ("stage", "what", "in", "kept", "dropped", "seconds", "why")
     rows = [
         (one.stage, one.action, *_counts(one.rows, one.kept), f"{one.seconds:.1f}" if one.action == "ran" else "-", one.why)
         for one in report.stages
     ]
-    lines = [text_table(header, rows)]
+    lines = []
     for one in report.stages:
         if one.reused:
             lines.append(f"{one.stage}: {one.worked} worked out, {one.reused} were done before")
@@ -76,7 +76,7 @@ def _text(report: RunReport, *, dry_run: bool) -> str:
         lines.append(
             f"Every video and what became of it: {report.work / 'candidates.parquet'}; counts: {report.work / 'report.md'}"
         )
-    return "\n".join(lines)
+    return [make_table(header, rows), *(["\n".join(lines)] if lines else [])]
 
 
 def _counts(rows: int | None, kept: int | None) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from unsafe_video_dataset._console import add_json, epilog, print_json, text_table
+from unsafe_video_dataset._console import add_json, epilog, make_table, print_json, show
 from unsafe_video_dataset.errors import InputError
 
 
@@ -54,7 +54,7 @@ def _twin(arguments: argparse.Namespace) -> int:
     rows = [("raw videos", counts["videos"])]
     rows += [(f"to drop in {stage}", number) for stage, number in counts["dropped"].items()]
     rows += [("reviewed", counts["reviewed"]), ("unsafe", counts["unsafe"]), *counts["categories"].items()]
-    print(text_table(("planned", "videos"), rows))
+    show(make_table(("planned", "videos"), rows))
     print(f"Next: unsafe-video-build run {report.recipe}")
     return 0
 

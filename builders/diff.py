@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from unsafe_video_dataset._console import text_table
+from unsafe_video_dataset._console import Table, make_table, plain_blocks
 from unsafe_video_dataset.records import from_table
 from unsafe_video_dataset.release import Release
 
@@ -48,9 +48,14 @@ class ReleaseDiff:
         return {**asdict(self), "same": self.same}
 
     def __str__(self) -> str:
+        return plain_blocks(*self.blocks())
+
+    def blocks(self) -> list[Table]:
+        """One table, for a terminal."""
         names = ("added", "removed", "withdrawn", "relabelled", *(name for name in _KINDS if name != "relabelled"), "otherwise")
         rows = [(name, len(getattr(self, name)), ", ".join(list(getattr(self, name))[:3])) for name in names]
-        return text_table((f"{self.old} -> {self.new}", "videos", "first"), [*rows, ("unchanged", self.unchanged, "")])
+        head = (f"{self.old} -> {self.new}", "videos", "first")
+        return [make_table(head, [*rows, ("unchanged", self.unchanged, "")])]
 
 
 def diff(old: Release, new: Release) -> ReleaseDiff:

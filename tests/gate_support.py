@@ -137,13 +137,9 @@ def run_cli(
 
 CLI = {
     "cli_hub": """
-import argparse, sys
-from unsafe_video_dataset._console import run
-from unsafe_video_dataset.cli_hub import add_commands
-parser = argparse.ArgumentParser(prog="unsafe-video")
-add_commands(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
-arguments = parser.parse_args(sys.argv[2:])
-result = run(arguments.call, arguments)
+import sys
+from unsafe_video_dataset.cli import main
+result = main(sys.argv[2:])
 """,
     "cli_publish": """
 import argparse, sys

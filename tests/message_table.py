@@ -1,6 +1,6 @@
 """A sample of each message of access and download, told by the package itself: `python tests/message_table.py` writes them.
 
-README's chapter "Access" shows the twelve states; docs/messages.md has the errors too. test_messages.py compares.
+docs/messages.md shows the twelve answers of `access`, and the errors. test_messages.py compares.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import gate_support as support
 from hub import LoopbackHub, run_client
 
 ROOT = Path(__file__).parents[1]
-README, DOCS = ROOT / "README.md", ROOT / "docs" / "messages.md"
-START, END = "<!-- messages: python tests/message_table.py -->", "<!-- end of messages -->"
+DOCS = ROOT / "docs" / "messages.md"
 COMMIT = "1" * 40
 
 STATES = (
@@ -170,18 +169,10 @@ def page(states: dict[str, Any], errors: dict[str, list[str]]) -> str:
     return "\n".join(lines)
 
 
-def readme_with(table: str) -> str:
-    """The README, the table between its markers."""
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    return f"{before}{START}\n{table}\n{rest[rest.index(END) :]}"
-
-
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         support.write_sound(Path(name) / "release", videos=12)
         states, errors = collect(Path(name) / "release", Path(name))
-    README.write_text(readme_with(state_table(states)), encoding="utf-8")
     DOCS.write_text(page(states, errors), encoding="utf-8")
     sys.stdout.write(f"{len(states)} states, {len(errors)} errors\n")

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from unsafe_video_dataset import FrameCache
-from unsafe_video_dataset.cache import ClipKey, as_cache, clip_key
+from unsafe_video_dataset.cache import as_cache
+from unsafe_video_dataset.clip_file import ClipKey, clip_key
 from unsafe_video_dataset.errors import FilterError, InputError
 
 SHAPE = (4, 3, 8, 10)
@@ -263,7 +264,8 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from unsafe_video_dataset import cache
-from unsafe_video_dataset.cache import FrameCache, clip_key
+from unsafe_video_dataset.cache import FrameCache
+from unsafe_video_dataset.clip_file import clip_key
 
 real = os.write
 def killed(file, data):
@@ -300,7 +302,8 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_served(tmp_path: Path) -
 FULL = """
 import resource, sys, warnings
 import numpy as np
-from unsafe_video_dataset.cache import FrameCache, clip_key
+from unsafe_video_dataset.cache import FrameCache
+from unsafe_video_dataset.clip_file import clip_key
 
 cache = FrameCache(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))

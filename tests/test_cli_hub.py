@@ -84,7 +84,8 @@ def test_verify(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
     token = reader(hub)
     sound = run(hub, tmp_path, "verify", str(folder), "--decode")
     assert sound.ok() == 0
-    assert "12 videos (12 decoded)" in sound.stdout
+    assert sound.stdout.splitlines()[-1].endswith("release: sound")
+    assert "decoded          12" in sound.stdout
     remote = run(hub, tmp_path, "verify", "org/data", "--revision", "v1.0", "--accept-terms", "--json", token=token)
     report = json.loads(remote.stdout)
     assert (remote.ok(), report["ok"], report["videos"]) == (0, True, 12)
@@ -127,6 +128,26 @@ def test_purge_and_log(hub: LoopbackHub, tmp_path: Path) -> None:
     assert removed["bytes"] > 10_000
     assert "Removed 0 files" in run(hub, tmp_path, "purge", "org/data").stdout
     assert run(hub, tmp_path, "purge", "../up").ok() == 2
+
+
+def test_export_from_the_hub_goes_with_purge(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
+    """A gated release is exported by its name, with the terms accepted; `purge` finds the copy wherever it stands."""
+    out, token = tmp_path / "elsewhere" / "tasks", reader(hub)
+    refused = run(hub, tmp_path, "export", "org/data", str(out), "--to", "labelstudio", token=token)
+    assert (refused.ok(), "--accept-terms" in refused.stderr, out.exists()) == (1, True, False)
+    accept = ("--accept-terms", "--json")
+    done = run(hub, tmp_path, "export", "org/data", str(out), "--to", "labelstudio", "--split", "train", *accept, token=token)
+    report = json.loads(done.stdout)
+    assert (done.ok(), report["media"]) == (0, True)
+    assert len(list(out.glob("media/*.mp4"))) == report["videos"] > 0
+    stray = run(hub, tmp_path, "export", "org/data", str(tmp_path / "csv"), "--to", "csv", *accept, token=token)
+    assert stray.ok() == 0
+    stranger = run(hub, tmp_path, "export", "org/data", str(tmp_path / "no"), "--to", "csv", "--accept-terms")
+    assert (stranger.ok(), (tmp_path / "no").exists()) == (1, False)
+    removed = json.loads(run(hub, tmp_path, "purge", "org/data", "--json").stdout)
+    assert removed["files"] > report["files"]
+    assert not out.exists()
+    assert not (tmp_path / "csv").exists()
 
 
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:

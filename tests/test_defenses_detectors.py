@@ -330,7 +330,7 @@ def test_votes_in_the_pipeline_are_those_of_the_replay(tmp_path: Path) -> None:
 def test_a_pipeline_of_another_kind_is_refused(calibrated: Detector) -> None:
     pipe = pipes.pipeline("wan")
     with pytest.raises(DetectorMismatch, match="scheduler"), calibrated.defense(eta=2).guard(pipe):
-        pipes.call(pipe, steps=4)
+        pipes.generate(pipe, steps=4)
 
 
 def test_a_sequential_test_from_the_calibration(calibrated: Detector, trained: training.Trained, traces: Traces) -> None:

@@ -67,7 +67,7 @@ def test_what_is_kept_is_what_a_guard_sees(name: str, tmp_path: Path) -> None:
     traces = recorded(tmp_path / "t", PROMPTS[:1], name, seeds=(3,), precision="fp32", steps=[1, 3])
     pipe, watching = pipes.pipeline(name), Watching()
     with guard(pipe, watching):
-        pipes.call(pipe, PROMPTS[0], seed=3, steps=4)
+        pipes.generate(pipe, PROMPTS[0], seed=3, steps=4)
     kept = [item for item in watching.seen if item[0] in (1, 3)]
     assert traces.steps == (1, 3)
     assert traces.shape == watching.info.shape
@@ -168,9 +168,9 @@ def test_videos_are_named_by_their_bytes_and_labelled_by_a_table(tmp_path: Path)
 
 def test_the_pipeline_is_left_as_it_was(tmp_path: Path) -> None:
     pipe = pipes.pipeline("animatediff")
-    before, kind, config = pipes.call(pipe), type(pipe), dict(pipe._progress_bar_config)
+    before, kind, config = pipes.generate(pipe), type(pipe), dict(pipe._progress_bar_config)
     recorded(tmp_path / "t", labels=Counting())
-    assert np.array_equal(pipes.call(pipe), before)
+    assert np.array_equal(pipes.generate(pipe), before)
     assert type(pipe) is kind
     assert pipe._progress_bar_config == config
 

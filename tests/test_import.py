@@ -118,17 +118,28 @@ LAYERS = [
     {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
     {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
     | {"parquet", "footer", "thrift", "pages", "columns", "cell", "places"},
-    {"hub", "cache"},
-    {"torch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
+    {"hub", "cache", "clip_file"},
+    {"torch", "batch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
     {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
+    | {"_tables", "_terminal", "_completion", "export"}
     | {"agreement", "reliability", "estimates", "soft", "thresholds", "compare", "ceiling", "task", "report_text"}
     | {"leaderboard", "plots", "curves", "palette", "report"},
-    {"cli", "cli_hub", "cli_bench", "cli_defend", "cli_defend_bench", "cli_defend_record", "cli_evaluate", "cli_report"}
-    | {"cli_train"},
+    {
+        "cli",
+        "cli_hub",
+        "cli_bench",
+        "cli_defend",
+        "cli_defend_bench",
+        "cli_defend_record",
+        "cli_evaluate",
+        "cli_export",
+        "cli_report",
+        "cli_train",
+    },
 ]
 UPWARD = {("release", "hub")}  # a name on the Hub needs the network; imported only when such a name is opened
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TORCH = {"torch", "baseline", "detector", "defenses", "ranks", "samplers", "streaming", "loader"}
+TORCH = {"torch", "batch", "baseline", "detector", "defenses", "ranks", "samplers", "streaming", "loader"}
 CODECS = {"decoders", "video", "_decode_child"}
 # PyAV and torchcodec are the packages `av` and `torchcodec`; importing torch in a backend is torchcodec's doing.
 

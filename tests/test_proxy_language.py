@@ -14,11 +14,10 @@ from unsafe_video_dataset.defenses.proxy.language import (
     UNSEEN,
     Disguise,
     Meaning,
-    corpus,
     disguise,
-    learn_tokens,
 )
 from unsafe_video_dataset.defenses.proxy.prompts import SIZES, Prompt, Sizes, Split, prompt_set, strata
+from unsafe_video_dataset.defenses.proxy.tokens import corpus, learn_tokens
 from unsafe_video_dataset.errors import FilterError, InputError
 
 

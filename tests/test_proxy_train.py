@@ -16,7 +16,8 @@ from safetensors.torch import load_file  # noqa: E402
 from unsafe_video_dataset.defenses.proxy import train_proxy  # noqa: E402
 from unsafe_video_dataset.defenses.proxy.fidelity import measure  # noqa: E402
 from unsafe_video_dataset.defenses.proxy.model import WEIGHTS, load_proxy  # noqa: E402
-from unsafe_video_dataset.defenses.proxy.train_proxy import Settings, train  # noqa: E402
+from unsafe_video_dataset.defenses.proxy.plan import Settings  # noqa: E402
+from unsafe_video_dataset.defenses.proxy.train_proxy import train  # noqa: E402
 from unsafe_video_dataset.errors import InputError  # noqa: E402
 
 TINY = Settings(videos=240, prompts=200, text_steps=6, text_batch=8, steps=8, batch=16, evaluate=1)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .clips import UniformFrames as UniformFrames
     from .errors import UnsafeVideoError as UnsafeVideoError
     from .evaluate import evaluate as evaluate
+    from .export.run import export as export
     from .hf import load_dataset as load_dataset
     from .hub.access import AccessStatus as AccessStatus
     from .hub.access import access as access
@@ -70,6 +71,7 @@ _HOMES = {
     "contact_sheet": "preview",
     "download": "hub",
     "evaluate": "evaluate",
+    "export": "export",
     "leaderboard": "leaderboard",
     "load_dataset": "hf",
     "predict": "baseline",

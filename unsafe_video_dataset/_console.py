@@ -7,12 +7,34 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .errors import FilterError, InputError, MissingDependency, UnsafeVideoError, missing_extra
+from ._completion import COMPLETION, add_completion
+from ._tables import Table, make_table, text_table
+from ._terminal import Line, plain_blocks, show, show_report, tell
+from .errors import FilterError, InputError, MissingDependency, UnsafeVideoError, missing_extra, unprintable
+
+__all__ = [
+    "COMPLETION",
+    "Line",
+    "Table",
+    "add_completion",
+    "add_json",
+    "epilog",
+    "load_module",
+    "make_table",
+    "plain_blocks",
+    "print_json",
+    "run",
+    "show",
+    "show_report",
+    "tell",
+    "text_table",
+    "write_text",
+]
 
 
 def run(call: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
@@ -23,7 +45,7 @@ def run(call: Callable[[argparse.Namespace], int], arguments: argparse.Namespace
     try:
         return call(arguments)
     except UnsafeVideoError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell("error", error)
         return 2 if isinstance(error, (InputError, FilterError, MissingDependency)) else 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -32,7 +54,7 @@ def run(call: Callable[[argparse.Namespace], int], arguments: argparse.Namespace
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # full disk, no permission: the path and the reason are all that helps
-        print(f"error: {error}", file=sys.stderr)
+        tell("error", error)
         return 1
 
 
@@ -47,8 +69,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; refuses NaN, which is not JSON."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+    """Print a value as JSON; refuses NaN, which is not JSON. Characters that act on a terminal are written as escapes."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    if unprintable(text, keep="\n"):  # JSON itself escapes only what is below U+0020
+        text = "".join(f"\\u{ord(one):04x}" if unprintable(one, keep="\n") else one for one in text)
+    print(text)
 
 
 def load_module(name: str) -> Any:
@@ -67,20 +92,3 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A fixed-width table; columns of numbers are aligned to the right."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(line[column]) for line in [list(header), *cells]) for column in range(len(header))]
-    right = [bool(cells) and all(_numeric(row[column]) for row in cells) for column in range(len(header))]
-
-    def line(values: Sequence[str]) -> str:
-        parts = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
-        return "  ".join(parts).rstrip()
-
-    return "\n".join([line(header), line(["-" * width for width in widths]), *(line(row) for row in cells)])
-
-
-def _numeric(text: str) -> bool:
-    return bool(text) and text.replace(".", "").replace("%", "").replace("-", "").isdigit()

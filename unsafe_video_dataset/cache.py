@@ -17,52 +17,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
-import struct
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import xxhash
 from filelock import FileLock, Timeout
 
+from .clip_file import FORMAT, Clip, ClipKey, file_bytes, read_clip, write_clip
 from .errors import FilterError, InputError
 
-Clip = npt.NDArray[np.uint8]
 DEFAULT_MAX_BYTES = 32 * 10**9
 """The limit of a cache that is given as a path: some 13,000 clips of 16 frames of 224x224."""
-_MAGIC = b"uvclip\x00\x01"
-_HEAD = struct.Struct("<8s16sQIII20x")  # magic, key, checksum, frames, height, width
-_MARKER = {"what": "decoded clips of unsafe-video-dataset", "format": 1}
+_MARKER = {"what": "decoded clips of unsafe-video-dataset", "format": FORMAT}
 _SLACK = 16  # an eviction makes room for this part of the limit, so that the next ones need no scan
 _LEFT_OVER = 3600.0  # seconds after which a part has no writer any more
 _CLOCK = 20_000_000  # ns: what a file system's clock may be behind
-
-
-@dataclass(frozen=True)
-class ClipKey:
-    """The name of a clip: `video_id`, and 32 hex digits that stand for all that decides its pixels."""
-
-    video_id: str
-    digest: str
-
-
-def clip_key(sha256: str, indices: Sequence[int], size: tuple[int, int] | None, version: str) -> ClipKey:
-    """The key of a clip.
-
-    `sha256` of the MP4, frame `indices` as asked for, `size` (height, width) or None for the video's own, `version` of
-    decoder and resize (`video.decoder_version`).
-    """
-    text = json.dumps([_MARKER["format"], sha256, [int(index) for index in indices], size, version])
-    return ClipKey(sha256[:16], hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
 
 
 class FrameCache:
@@ -111,7 +85,7 @@ class FrameCache:
                 self._say(f"can't be read ({error.strerror}): clips are decoded")
             return None
         try:
-            clip = _read(file, key, out)
+            clip = read_clip(file, key, out)
             if clip is not None:
                 with contextlib.suppress(OSError):  # not ours to write
                     os.utime(file if os.utime in os.supports_fd else path)  # when it was last used
@@ -134,7 +108,7 @@ class FrameCache:
         Raises `FilterError` for a clip larger than the limit.
         """
         clip = np.ascontiguousarray(clip)
-        need = _HEAD.size + clip.nbytes
+        need = file_bytes(clip)
         if need > self.max_bytes:
             raise FilterError(
                 f"A clip has {need:,} bytes, and the cache {self.path} may hold {self.max_bytes:,} in all. Give"
@@ -228,12 +202,7 @@ class FrameCache:
         kept = False
         try:
             try:
-                frames, _, height, width = clip.shape
-                checksum = xxhash.xxh3_64_intdigest(clip.data)
-                head = _HEAD.pack(_MAGIC, bytes.fromhex(key.digest), checksum, frames, height, width)
-                for data in (memoryview(head), clip.data.cast("B")):
-                    while data:
-                        data = data[os.write(file, data) :]
+                write_clip(file, key, clip)
             finally:
                 os.close(file)
             path.parent.mkdir(exist_ok=True, mode=0o700)
@@ -314,33 +283,6 @@ class FrameCache:
 def as_cache(cache: FrameCache | str | os.PathLike[str] | None) -> FrameCache | None:
     """What a dataset takes as `cache=`: a path is a `FrameCache` there, with its default limit."""
     return cache if cache is None or isinstance(cache, FrameCache) else FrameCache(cache)
-
-
-def _read(file: int, key: ClipKey, out: Clip | None) -> Clip | None:
-    """The clip in an open file, if it is whole and the one of `key`."""
-    size = os.fstat(file).st_size
-    head = os.read(file, _HEAD.size)
-    if len(head) < _HEAD.size:
-        return None
-    magic, digest, checksum, frames, height, width = _HEAD.unpack(head)
-    shape = (frames, 3, height, width)
-    fits = magic == _MAGIC and digest.hex() == key.digest and size == _HEAD.size + frames * 3 * height * width
-    if not fits or (out is not None and out.shape != shape):
-        return None
-    clip = np.empty(shape, np.uint8) if out is None else out
-    rest: Any = clip.data.cast("B")
-    while rest:
-        got = os.readv(file, [rest]) if hasattr(os, "readv") else _read_some(file, rest)
-        if not got:
-            return None
-        rest = rest[got:]
-    return clip if xxhash.xxh3_64_intdigest(clip.data) == checksum else None
-
-
-def _read_some(file: int, place: memoryview) -> int:  # Windows has no readv
-    data = os.read(file, min(len(place), 1 << 24))
-    place[: len(data)] = data
-    return len(data)
 
 
 def _names(folder: Path) -> list[str]:

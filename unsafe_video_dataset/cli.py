@@ -12,8 +12,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli_bench, cli_defend, cli_defend_bench, cli_evaluate, cli_hub, cli_report, cli_train
-from ._console import add_json, epilog, load_module, print_json, run, text_table, write_text
+from . import __version__, cli_bench, cli_defend, cli_defend_bench, cli_evaluate, cli_export, cli_hub, cli_report, cli_train
+from ._console import (
+    COMPLETION,
+    Table,
+    add_completion,
+    add_json,
+    epilog,
+    load_module,
+    make_table,
+    plain_blocks,
+    print_json,
+    run,
+    show,
+    show_report,
+    write_text,
+)
 from .errors import MissingDependency
 from .release import SAMPLE, Release
 from .taxonomy import CATEGORIES, CATEGORY_TITLES, CONFIGS, SPLITS
@@ -24,21 +38,30 @@ _EXIT_CODES = "Exit codes: 0 done, 1 a check failed or something broke, 2 the in
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `unsafe-video`; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="unsafe-video", description=__doc__, epilog=_EXIT_CODES)
-    parser.add_argument("--version", action="version", version=f"unsafe-video {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_demo(commands)
-    _add_info(commands)
-    cli_train.add_commands(commands, wanted="train" in (sys.argv[1:] if argv is None else argv))
-    cli_evaluate.add_commands(commands)
-    cli_report.add_commands(commands)
-    cli_bench.add_bench(commands)
-    cli_hub.add_commands(commands)
-    cli_defend.add_commands(commands, cli_defend_bench.add_verbs)
+    given = sys.argv[1:] if argv is None else argv
+    parser = make_parser(train="train" in given or any(one.startswith(COMPLETION) for one in given))
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and not vars(arguments).get("takes_all"):
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return run(arguments.call, arguments)
+
+
+def make_parser(*, train: bool = True) -> argparse.ArgumentParser:
+    """The command line with all its commands; without `train` that command has no flags, and torch is not loaded."""
+    parser = argparse.ArgumentParser(prog="unsafe-video", description=__doc__, epilog=_EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"unsafe-video {__version__}")
+    add_completion(parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_info(commands)
+    cli_train.add_commands(commands, wanted=train)
+    cli_evaluate.add_commands(commands)
+    cli_report.add_commands(commands)
+    cli_bench.add_bench(commands)
+    cli_export.add_export(commands)
+    cli_hub.add_commands(commands)
+    cli_defend.add_commands(commands, cli_defend_bench.add_verbs)
+    return parser
 
 
 # --- demo ------------------------------------------------------------------------------------------------------------
@@ -67,7 +90,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     release = Release.open(SAMPLE)
     if loud:
         print(f"{sum(len(split) for split in rows.values())} unsafe videos in {', '.join(rows)}. The whole release:\n")
-        print(_counts_text(release))
+        show(*_counts(release))
     settings = baseline.Settings(epochs=6, size=32) if arguments.fast else baseline.Settings()
     if loud:
         print(f"\nTraining the baseline on {len(rows['train'])} videos, {settings.epochs} epochs …")
@@ -79,7 +102,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"release": _info(release), "report": report.to_dict(), "out": str(arguments.out)})
         return 0
-    print(f"\n{report.to_text()}\n")
+    print()
+    show_report(report)
+    print()
     print(
         f"Done in {seconds:.0f} s. Written to {arguments.out}: "
         + ", ".join(sorted(path.name for path in arguments.out.iterdir()))
@@ -99,7 +124,7 @@ def _summary(release: Release, report: Any, settings: Any) -> str:
     return (
         f"# Baseline on {release.name} {release.version}\n\n"
         f"Trained on the `{settings.config}` train split ({settings}), scored on the test split.\n\n"
-        f"```\n{report.to_text()}\n```\n\n```\n{_counts_text(release)}\n```\n"
+        f"```\n{report.to_text()}\n```\n\n```\n{plain_blocks(*_counts(release))}\n```\n"
     )
 
 
@@ -124,10 +149,12 @@ def _show_info(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(info)
         return 0
-    print(_counts_text(release))
-    print("\n" + text_table(("decoder", "status"), list(info["decoders"].items())))
-    print(f"decoder='auto' picks {info['decoder']['picked']}: {info['decoder']['why']}")
-    print("\n" + text_table(("package", "version"), list(info["versions"].items())))
+    show(
+        *_counts(release),
+        make_table(("decoder", "status"), list(info["decoders"].items())),
+        f"decoder='auto' picks {info['decoder']['picked']}: {info['decoder']['why']}",
+        make_table(("package", "version"), list(info["versions"].items())),
+    )
     return 0
 
 
@@ -163,7 +190,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _counts_text(release: Release) -> str:
+def _counts(release: Release) -> list[Table | str]:
     counts = release.manifest["counts"]
     head = (
         f"{release.name} {release.version}: {counts['videos']} reviewed videos, {counts['unsafe']} unsafe; "
@@ -182,7 +209,7 @@ def _counts_text(release: Release) -> str:
         ("prompt sources", ", ".join(f"{name} {n}" for name, n in counts["prompt_sources"].items())),
         ("configs", ", ".join(name for name in CONFIGS if name in release.manifest["configs"])),
     ]
-    return "\n\n".join([head, text_table(("category", "videos", *SPLITS), rows), text_table(("field", "values"), more)])
+    return [head, make_table(("category", "videos", *SPLITS), rows), make_table(("field", "values"), more)]
 
 
 def _tally(release: Release, split: str) -> Counter[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ._console import add_json, epilog, print_json
+from ._console import add_json, epilog, print_json, show
 from .errors import InputError
 
 
@@ -37,7 +37,7 @@ def add_bench(commands: Any) -> None:
 
 def _bench(arguments: argparse.Namespace) -> int:
     from .bench import BenchSettings, run
-    from .bench.report import to_text
+    from .bench.report import blocks
     from .bench.settings import fast_settings
 
     workers = parse_workers(arguments.workers or ("0" if arguments.fast else "0,2"))
@@ -54,7 +54,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result)
     else:
-        print(to_text(result))
+        show(*blocks(result))
         if written:
             print(f"\nWritten to {arguments.out}: {', '.join(path.name for path in written)}")
     return 1 if result["failed"] else 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ._console import add_json, epilog, load_module, print_json, text_table
+from ._console import add_json, epilog, load_module, make_table, print_json, show
 from .cli_defend_record import add_record, numbers
 
 SPLITS = ("train", "validation", "test", "all")
@@ -148,7 +148,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         )
         for c in cells
     ]
-    print("\n" + text_table(header, rows))
+    show(make_table(header, rows))
     return 0
 
 
@@ -186,9 +186,11 @@ def _show(arguments: argparse.Namespace, detector: Any, votes: Any, more: dict[s
         print_json({"categories": list(detector.categories), **limits, "votes": facts, "steps": steps, **more})
         return 0
     shown = ", ".join(f"{name} {limit:.3f}" for name, limit in detector.thresholds.items())
-    print(f"\n{facts['samples']} samples ({facts['split']}), {facts['unsafe']} unsafe; thresholds {shown}")
+    said = [f"{facts['samples']} samples ({facts['split']}), {facts['unsafe']} unsafe; thresholds {shown}"]
     if facts["trained_on"]:
-        print(f"note: {facts['trained_on']} of their groups were trained on; these scores are too good. Use --split test.")
+        said.append(
+            f"note: {facts['trained_on']} of their groups were trained on; these scores are too good. Use --split test."
+        )
     header = ("step", "log-SNR", "AUROC", "accuracy", "TPR", "FPR", *detector.categories)
     rows = [
         (
@@ -197,7 +199,7 @@ def _show(arguments: argparse.Namespace, detector: Any, votes: Any, more: dict[s
         )
         for row in steps
     ]
-    print("\n" + text_table(header, rows))
+    show("\n".join(said), make_table(header, rows))
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._console import add_json, epilog, load_module, print_json, write_text
+from ._console import add_json, epilog, load_module, print_json, show_report, write_text
 from .errors import InputError
 from .release import SAMPLE, Release
 from .taxonomy import SPLITS
@@ -103,4 +103,4 @@ def _show(report: Any, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(report.to_dict())
     else:
-        print(report.to_text())
+        show_report(report)

@@ -6,10 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from ._console import add_json, epilog, print_json, text_table
+from ._console import Line, add_json, epilog, make_table, print_json, show, tell
 from .errors import InputError, TermsNotAccepted
+from .integrity import VerifyReport
 from .release import Release, is_repo_id
 from .taxonomy import CONFIGS, SPLITS
 
@@ -73,17 +74,16 @@ def _access(arguments: argparse.Namespace) -> int:
         print_json(status.to_dict())
     else:
         rows = [
-            ("repository", status.repo_id),
             ("account", status.account or "not known"),
-            ("access", status.state.replace("_", " ")),
             ("what happened", status.message),
             ("the Hub says", status.server or "-"),
             ("page", status.page),
             ("next step", status.next_step),
         ]
         if status.retry_after_seconds is not None:
-            rows.insert(3, ("try again in", f"{status.retry_after_seconds:.0f} s"))
-        print(text_table(("", status.state.replace("_", " ")), rows))
+            rows.insert(1, ("try again in", f"{status.retry_after_seconds:.0f} s"))
+        tone: Literal["good", "bad"] = "good" if status.granted else "bad"
+        show(Line(f"{status.repo_id}: {status.state.replace('_', ' ')}", tone), make_table(("field", "answer"), rows))
     return 0 if status.granted else 1
 
 
@@ -139,7 +139,7 @@ def _print_plan(plan: Any, *, as_json: bool) -> None:
     rows = [
         (file["path"], size_text(file["bytes"]), "here" if file["here"] else "to fetch") for file in plan.to_dict()["files"]
     ]
-    print(text_table(("file", "size", "state"), rows))
+    show(make_table(("file", "size", "state"), rows))
     print(f"{plan.repo_id} at commit {plan.commit}: {size_text(plan.bytes_to_fetch)} to fetch into {plan.folder}")
 
 
@@ -179,11 +179,17 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report.to_dict())
     else:
-        for fault in report.faults:
-            print(f"fault: {fault}", file=sys.stderr)
-        seen = f"{report.files} files, {report.videos} videos ({report.decoded} decoded), {report.annotations} annotations"
-        print(f"{path}: {seen}: {'sound' if report.ok else f'{len(report.faults)} faults'}")
+        show_verified(path, report)
     return 0 if report.ok else 1
+
+
+def show_verified(name: object, report: VerifyReport) -> None:
+    """Print what was checked and how it came out; the faults go to standard error, one a line."""
+    for fault in report.faults:
+        tell("fault", fault)
+    seen = [(what, getattr(report, what)) for what in ("files", "videos", "decoded", "annotations")]
+    verdict = "sound" if report.ok else f"{len(report.faults)} fault{'' if len(report.faults) == 1 else 's'}"
+    show(make_table(("checked", "number"), seen), Line(f"{name}: {verdict}", "good" if report.ok else "bad"))
 
 
 def _add_purge(commands: Any) -> None:
@@ -232,5 +238,5 @@ def _log(arguments: argparse.Namespace) -> int:
         print_json(lines)
         return 0
     columns = ("when", "account", "repo_id", "commit", "config", "how")
-    print(text_table(columns, [[str(line.get(key) or "-")[:40] for key in columns] for line in lines]))
+    show(make_table(columns, [[str(line.get(key) or "-")[:40] for key in columns] for line in lines]))
     return 0

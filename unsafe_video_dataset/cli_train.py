@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ._console import add_json, epilog, load_module, print_json
+from ._console import add_json, epilog, load_module, print_json, show_report
 from .errors import MissingDependency
 
 
@@ -36,5 +36,6 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"out": str(arguments.out), "report": report.to_dict()})
     else:
-        print(f"{report.to_text()}\n\nWritten to {arguments.out}: checkpoint.pt, predictions.jsonl, metrics.json")
+        show_report(report)
+        print(f"\nWritten to {arguments.out}: checkpoint.pt, predictions.jsonl, metrics.json")
     return 0

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ._tables import Table, markdown_table
 from .compare import bootstrap_p, holm
 from .errors import FilterError, InputError
 from .estimates import make_design, minus
 from .evaluate import Model, evaluate, load_model
 from .predictions import Predictions, predictions_sha256
-from .report_text import TITLES, Table, cell, fixed_width, markdown_table, one_line, wrapped
+from .report_text import TITLES, as_text, cell, one_line
 from .scores import Estimate
 from .task import EvalConfig, EvalTarget, ReleaseLike, open_task
 
@@ -81,8 +82,11 @@ class Leaderboard:
 
     def to_text(self) -> str:
         """A fixed-width table, notes and evidence."""
-        notes = [wrapped(f"note: {note}") for note in self.notes]
-        return "\n".join([*fixed_width(self.table()), "", *notes, self._evidence()]) + "\n"
+        return as_text([self.table()], self.notes, [self._evidence()])
+
+    def blocks(self) -> list[Table | str]:
+        """Table, notes and evidence for a terminal."""
+        return [self.table(), "\n".join(f"note: {note}" for note in self.notes), self._evidence()]
 
     def to_markdown(self) -> str:
         """The same as Markdown."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
+from ._tables import Table, markdown_table, plain_text
 from .errors import plain
 from .metrics import FPRS
 from .scores import Comparison, Estimate, EvalReport, Row, Slice
 from .taxonomy import CATEGORIES
 
 WIDTH = 120
+LEAST = 16  # of the first column: the tables of one report line up
 TITLES = {
     "ap": "AP",
     "auroc": "AUROC",
@@ -26,20 +27,20 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """A title, the names of the columns, and lines of cells; the first column is text."""
-
-    title: str
-    head: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
-
-
 def to_text(report: EvalReport) -> str:
     """Fixed-width tables of at most 120 columns, notes and evidence."""
-    blocks = ["\n".join([*([table.title] if table.title else []), *fixed_width(table)]) for table in tables(report)]
-    lines = ["\n\n".join(blocks), "", *(wrapped(f"note: {note}") for note in notes(report)), *evidence(report)]
-    return "\n".join(lines) + "\n"
+    return as_text(list(tables(report)), notes(report), evidence(report))
+
+
+def blocks(report: EvalReport) -> list[Table | str]:
+    """Tables, then notes and evidence as texts, for a terminal that wraps them itself."""
+    return [*tables(report), "\n".join(f"note: {note}" for note in notes(report)), "\n".join(evidence(report))]
+
+
+def as_text(found: Sequence[Table], said: Sequence[str], evidence: Sequence[str]) -> str:
+    """Tables, then notes in lines of at most 120 columns, then lines of evidence."""
+    blocks = "\n\n".join(plain_text(table, rule=False, least=LEAST) for table in found)
+    return "\n".join([blocks, "", *(wrapped(f"note: {note}") for note in said), *evidence]) + "\n"
 
 
 def one_line(name: str) -> str:
@@ -62,13 +63,6 @@ def to_markdown(report: EvalReport) -> str:
     parts.append("\n".join(f"- {note}" for note in notes(report)))
     parts.append("\n".join(f"> {line}  " for line in evidence(report)))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def markdown_table(table: Table) -> str:
-    """One table as Markdown; pipes in names are escaped."""
-    rule = ["---", *["---:"] * (len(table.head) - 1)]
-    lines = [table.head, tuple(rule), *table.lines]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def cell(found: Estimate, sign: str = "") -> str:
@@ -200,14 +194,3 @@ def _ceiling_note(report: EvalReport) -> str:
         f"human: {ceiling.answers} answers of {ceiling.raters} raters on the {ceiling.n} videos with two votes or more, each "
         "against the label of the others; videos count once"
     )
-
-
-def fixed_width(table: Table) -> list[str]:
-    """The lines of a table, columns padded."""
-    widths = [max(len(line[i]) for line in (table.head, *table.lines)) for i in range(len(table.head))]
-    widths[0] = max(widths[0], 16)
-    right: Callable[[int], bool] = lambda i: table.head[i] in ("n", "positives")  # noqa: E731
-    return [
-        "  ".join(c.rjust(widths[i]) if right(i) else c.ljust(widths[i]) for i, c in enumerate(line)).rstrip()
-        for line in (table.head, *table.lines)
-    ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._tables import Table
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,12 @@ class EvalReport:
         from .report_text import to_text
 
         return to_text(self)
+
+    def blocks(self) -> list[Table | str]:
+        """The same for a terminal: tables, then notes and evidence, not wrapped."""
+        from .report_text import blocks
+
+        return blocks(self)
 
     def to_markdown(self) -> str:
         """The same as Markdown tables."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
-import operator
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
@@ -13,10 +11,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .cache import FrameCache, as_cache, clip_key
+from .batch import OneBuffer, batch_buffer
+from .batch import Sample as Sample
+from .batch import collate as collate
+from .cache import FrameCache, as_cache
+from .clip_file import clip_key
 from .clips import Clip, UniformFrames
 from .columns import Texts, list_parents
-from .errors import DecodeError, FilterError, InputError, one_of
+from .errors import DecodeError, FilterError, one_of
 from .isolate import ChildLimits
 from .mp4 import DEFAULT_LIMITS
 from .release import SAMPLE, Release
@@ -25,15 +27,7 @@ from .video import Decoder, Size, choose_decoder, decode_frames, decoder_version
 
 Target = Literal["multilabel", "soft", "binary", "votes"]
 OnError = Literal["raise", "mask"]
-Sample = dict[str, Any]
 _TARGET_COLUMNS = {"multilabel": "categories", "soft": "soft_labels", "binary": "is_unsafe", "votes": "vote_counts"}
-
-
-class _Samples(list[Sample]):
-    """Items whose clips are the rows of one tensor [B, T, 3, H, W]: `collate` need not copy them."""
-
-    clips: torch.Tensor
-    rows: list[torch.Tensor]
 
 
 class UnsafeVideoDataset(Dataset[Sample]):
@@ -45,7 +39,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
     to exactly that. Targets: `"multilabel"` float32 [5] of 0 and 1; `"soft"` float32 [5], shares of raters; `"binary"` float32
     [], 1 for unsafe; `"votes"` int64 [6], raters for each category and for none.
 
-    An item is `{"video": uint8 [T, 3, H, W] RGB, or what `transform` makes of it; "mask": bool [T], False for padding;
+    An item is `{"video": uint8 [T, 3, H, W] RGB, or what transform makes of it; "mask": bool [T], False for padding;
     "target": Tensor; "video_id": str}`, and `"prompt"` with `return_prompt`. What a random clip takes depends on (seed, epoch,
     video_id) alone, not on workers or order. With `on_error="mask"` a video that can't be decoded comes as zeros with
     an all-False mask; wrong bytes (`ChecksumError`) always raise. `isolate` decodes in a child process with limits (True, or
@@ -159,9 +153,9 @@ class UnsafeVideoDataset(Dataset[Sample]):
         shape = self._batch_shape(indices)
         if shape is None or type(self).__getitem__ is not UnsafeVideoDataset.__getitem__:
             return [self[index] for index in indices]
-        clips = _batch_buffer(shape)
+        clips = batch_buffer(shape)
         rows = list(clips)
-        samples = _Samples(self._item(index, row) for index, row in zip(indices, rows, strict=True))
+        samples = OneBuffer(self._item(index, row) for index, row in zip(indices, rows, strict=True))
         samples.clips, samples.rows = clips, rows
         return samples
 
@@ -256,41 +250,6 @@ class UnsafeVideoDataset(Dataset[Sample]):
 def _height_width(size: Any) -> tuple[int, int]:
     height, width = size if isinstance(size, (tuple, list)) else (size, size)
     return int(height), int(width)
-
-
-def _batch_buffer(shape: tuple[int, ...]) -> torch.Tensor:
-    """An uninitialised uint8 tensor; in a worker of a DataLoader in shared memory, where the batch has to go anyway."""
-    if torch.utils.data.get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]  # as torch's own default_collate does
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
-
-
-def collate(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Batch items of `UnsafeVideoDataset`: tensors are stacked, strings listed.
-
-    `video` [B, T, 3, H, W], `mask` bool [B, T]. Clips of different length are padded with zeros at the end and masked. Raises
-    `InputError` for frames of different size.
-    """
-    if not samples:
-        raise InputError("An empty list can't be collated.")
-    videos = [sample["video"] for sample in samples]
-    whole = isinstance(samples, _Samples) and all(map(operator.is_, videos, samples.rows))
-    if len({tuple(video.shape[1:]) for video in videos}) > 1:
-        shapes = sorted({tuple(video.shape[1:]) for video in videos})
-        raise InputError(f"Frames differ in size ({shapes}). Give UnsafeVideoDataset a size=, e.g. size=224.")
-    length = max(video.shape[0] for video in videos)
-    batch: dict[str, Any] = {
-        "video": samples.clips if whole else torch.stack([_pad(video, length) for video in videos]),  # type: ignore[attr-defined]
-        "mask": torch.stack([_pad(sample["mask"], length) for sample in samples]),
-        "target": torch.stack([torch.as_tensor(sample["target"]) for sample in samples]),
-    }
-    return batch | {key: [sample[key] for sample in samples] for key in samples[0] if key not in batch}
-
-
-def _pad(tensor: torch.Tensor, length: int) -> torch.Tensor:
-    missing = length - tensor.shape[0]
-    return tensor if not missing else torch.cat([tensor, tensor.new_zeros((missing, *tensor.shape[1:]))])
 
 
 def _targets(table: Any, target: Target, name: str) -> torch.Tensor:

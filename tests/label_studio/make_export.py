@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,9 @@ def make(url: str) -> None:
         (HERE / name).write_text(json.dumps(done.json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def main() -> None:
-    """Start the server, wait for it, make the exports, stop it."""
+@contextlib.contextmanager
+def server(**more: str) -> Iterator[str]:
+    """A server of its own on loopback with an empty database, started and stopped: its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -106,20 +108,28 @@ def main() -> None:
         command += ["--port", str(port), "--data-dir", data, "--log-level", "ERROR"]
         environment = {**os.environ, "COLLECT_ANALYTICS": "False", "SENTRY_DSN": "", "FRONTEND_SENTRY_DSN": ""}
         with (Path(data) / "server.log").open("wb") as log:
-            server = subprocess.Popen(command, stdout=log, stderr=log, env={**environment, "LATEST_VERSION_CHECK": "False"})
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**environment, "LATEST_VERSION_CHECK": "False", **more}
+            )
         try:
             for _ in range(240):
                 with contextlib.suppress(requests.ConnectionError):
                     if requests.get(f"{url}/health", timeout=5).ok:
                         break
-                assert server.poll() is None, (Path(data) / "server.log").read_text()[-3000:]
+                assert process.poll() is None, (Path(data) / "server.log").read_text()[-3000:]
                 time.sleep(1)
             version = requests.get(f"{url}/api/version", timeout=30).json()
             print("Label Studio", version.get("release") or version)
-            make(url)
+            yield url
         finally:
-            server.terminate()
-            server.wait(30)
+            process.terminate()
+            process.wait(30)
+
+
+def main() -> None:
+    """Make the exports with a server."""
+    with server() as url:
+        make(url)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._console import text_table
+from .._tables import Table, make_table, markdown_table
+from .._terminal import plain_blocks
 
 Result = Mapping[str, Any]
 Rows = list[tuple[str, ...]]
@@ -133,19 +134,24 @@ def opening_tables(result: Result) -> list[tuple[tuple[str, ...], Rows]]:
 
 
 def to_text(result: Result) -> str:
-    """The result for a terminal."""
-    parts = [_what(result)]
+    """The result as text of fixed width."""
+    return plain_blocks(*blocks(result))
+
+
+def blocks(result: Result) -> list[Table | str]:
+    """The result for a terminal: tables and texts."""
+    parts: list[Table | str] = [_what(result)]
     for workers in result["settings"]["workers"]:
-        parts += [_many(workers, "worker"), text_table(*loaders_table(result, workers))]
+        parts += [_many(workers, "worker"), make_table(*loaders_table(result, workers))]
     if result["profile"]:
-        parts += [_profile_line(result), text_table(*profile_table(result))]
+        parts += [_profile_line(result), make_table(*profile_table(result))]
     if result["agreement"]:
-        parts += ["Clips against ours, in grey levels", text_table(*agreement_table(result))]
+        parts += ["Clips against ours, in grey levels", make_table(*agreement_table(result))]
     if result["epochs"]:
         parts.append(_memory_line(result))
     if result["opening"]:
-        parts += [f"{result['opening']['rows']:,} rows", *(text_table(*one) for one in opening_tables(result))]
-    return "\n\n".join([*parts, *result["missing"].values(), *result["failed"].values()])
+        parts += [f"{result['opening']['rows']:,} rows", *(make_table(*one) for one in opening_tables(result))]
+    return [*parts, *result["missing"].values(), *result["failed"].values()]
 
 
 def sections(result: Result) -> dict[str, str]:
@@ -219,8 +225,7 @@ def _memory_line(result: Result) -> str:
 
 
 def _markdown(header: Sequence[str], rows: Rows) -> str:
-    lines = [f"| {' | '.join(one.strip() for one in header)} |", f"|---{'|---:' * (len(header) - 1)}|"]
-    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+    return markdown_table(make_table(header, rows))
 
 
 def fill(page: str, name: str, text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections import deque
@@ -95,7 +94,6 @@ def around_decode(plain: Callable[..., Any], vae: Any, *args: Any, **kwargs: Any
 
 
 def _step_through(session: Session, step: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(step)
     def stepped(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         return session.step(step, scheduler, args, kwargs)
 

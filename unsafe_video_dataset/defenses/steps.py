@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -43,13 +44,17 @@ class Steps:
         self.evaluations += 1
         if not self.chain.latent and not any(verdict.blocked for verdict in self.prompts):
             return plain(scheduler, *args, **kwargs)
-        bound = inspect.signature(plain).bind(scheduler, *args, **kwargs)
+        if 0 < self._in_pass < self._pass_length and not self._judging and not self.samples.blocked:
+            self._in_pass += 1  # all is decided: nothing more to look at in this pass
+            return plain(scheduler, *args, **kwargs)
+        own: Any = plain_class(scheduler)
+        bound = _signature(own.step).bind(scheduler, *args, **kwargs)
         sample, timestep = bound.arguments["sample"], bound.arguments["timestep"]
         if self._in_pass == self._pass_length:  # the first step, or FreeInit's next round over the timesteps
             self._begin(scheduler, sample, timestep)
             self.settle()
         self._in_pass += 1
-        judging = bool(self.chain.latent) and (bool(self.samples.undecided) or (self.modifies and not self.samples.all_blocked))
+        judging = self._judging
         if not judging and not self.samples.blocked:
             return plain(*bound.args, **bound.kwargs)
         at = reading.level(scheduler, timestep, bound.arguments) if judging else None
@@ -64,6 +69,10 @@ class Steps:
             result = zero_result(result, rows, sample.shape)
             zero_memory(scheduler, rows, sample.shape)
         return result
+
+    @property
+    def _judging(self) -> bool:
+        return bool(self.chain.latent) and (bool(self.samples.undecided) or (self.modifies and not self.samples.all_blocked))
 
     @property
     def modifies(self) -> bool:
@@ -150,6 +159,11 @@ class Steps:
             rows = self.layout.rows_of(self.samples.blocked)
             for name, value in arguments.items():
                 arguments[name] = zero_rows(value, rows, tuple(shape))
+
+
+@functools.lru_cache(maxsize=64)
+def _signature(step: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(step)  # reading one costs more than a small step
 
 
 def _scalar(timestep: Any) -> Any:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ...errors import InputError
-
-if TYPE_CHECKING:
-    from .train_proxy import Settings
+from .plan import Settings
 
 
 def run_phase(

@@ -28,28 +28,14 @@ from ..._console import run as console_run
 from . import model as parts
 from .denoiser import SubspaceDenoiser
 from .fidelity import measure
-from .language import DISGUISES, TEMPLATES, Meaning, corpus, disguise, learn_tokens
+from .language import DISGUISES, TEMPLATES, Meaning, disguise
 from .loop import run_phase
+from .plan import Settings
 from .shapes import COLOURS, MOTIONS, SCENES, SHAPES, SIZE, draw
+from .tokens import corpus, learn_tokens
 from .vae import PATCH, PatchVAE
 
 _SLOTS = (COLOURS, SHAPES, MOTIONS)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run is made of; the defaults made the shipped proxy. `evaluate` is the number of test prompts a kind."""
-
-    seed: int = 0
-    videos: int = 18_000
-    prompts: int = 24_000
-    text_steps: int = 2_000
-    text_batch: int = 96
-    steps: int = 4_000
-    batch: int = 384
-    rate: float = 2e-3
-    ema: float = 0.998
-    evaluate: int = 120
 
 
 @dataclass
