@@ -4,8 +4,8 @@
 
 `unsafe-video defend bench` measures (see `unsafe_video_dataset/defenses/bench/`); this runs it in full, counts FLOPs at the
 sizes of published models, and writes tables and figures into the page, between its markers. What is in OUT already is not made
-again, so a run that was stopped goes on. `--from-json OUT/result.json` writes the page again without measuring. Takes less than
-fifteen minutes on two quiet cores.
+again, so a run that was stopped goes on. `--from-json OUT/result.json` writes the page again without measuring. Takes about
+a quarter of an hour on one core.
 """
 
 from __future__ import annotations
