@@ -124,7 +124,18 @@ LAYERS = [
     | {"_tables", "_terminal", "_completion", "export"}
     | {"agreement", "reliability", "estimates", "soft", "thresholds", "compare", "ceiling", "task", "report_text"}
     | {"leaderboard", "plots", "curves", "palette", "report"},
-    {"cli", "cli_hub", "cli_bench", "cli_defend", "cli_defend_record", "cli_evaluate", "cli_export", "cli_report", "cli_train"},
+    {
+        "cli",
+        "cli_hub",
+        "cli_bench",
+        "cli_defend",
+        "cli_defend_bench",
+        "cli_defend_record",
+        "cli_evaluate",
+        "cli_export",
+        "cli_report",
+        "cli_train",
+    },
 ]
 UPWARD = {("release", "hub")}  # a name on the Hub needs the network; imported only when such a name is opened
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

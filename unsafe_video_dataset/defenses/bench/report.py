@@ -1,0 +1,177 @@
+"""The result as text: tables for a terminal, and the sections of docs/defenses.md. Names and ids only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import report_costs as costs
+from .cells import cell_of, number_of, title_of
+from .report_costs import ETAS, Result, Table
+
+_MAIN = ("defenses table", "defenses reading", "defenses points", "defenses cost", "defenses guard", "defenses targets")
+
+
+def to_text(result: Result, *, full: bool = False) -> str:
+    """Fixed-width tables for a terminal: the main ones, or all where `full`."""
+    from ..._console import text_table
+
+    parts = [facts(result)]
+    for name, tables in _grouped(result).items():
+        if full or name in _MAIN:
+            parts += [f"{title}\n\n{text_table(header, rows)}" for title, header, rows in tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def sections(result: Result) -> dict[str, str]:
+    """Marker name -> Markdown of docs/defenses.md. The same result gives the same text."""
+    made = {name: _markdown(tables) for name, tables in _grouped(result).items()}
+    return {"defenses facts": facts(result) + "\n", **made}
+
+
+def facts(result: Result) -> str:
+    """What was measured: samples, seeds, versions."""
+    samples, settings, generated = result["samples"], result["settings"], result["generated"]
+    unclear = sum(generated["unclear"].values())
+    return (
+        f"World {result['world']['name']}, weights {result['world']['model'] or 'unnamed'}; {settings['sampling_steps']} steps "
+        f"of sampling. {generated['n']} videos generated, {unclear} of them unclear to the judge and left out. Test set: "
+        f"{samples['n']} videos of {samples['groups']} prompts, {samples['unsafe']} unsafe; {samples['mixed_groups']} prompts "
+        f"gave both. "
+        f"Training seeds {', '.join(map(str, settings['seeds']))}; {settings['bootstrap']} bootstrap replicates over prompts. "
+        f"torch {result['versions']['torch']}, diffusers {result['versions']['diffusers']}."
+    )
+
+
+def _grouped(result: Result) -> dict[str, list[Table]]:
+    made = {
+        "defenses table": [_main(result)],
+        "defenses categories": [_categories(result)],
+        "defenses strata": [_strata(result)],
+        "defenses reading": [_reading(result)],
+        "defenses rules": [_rules(result)],
+        "defenses points": [_points(result)],
+        "defenses cost": [costs.cost(result)],
+        "defenses chains": [costs.differences(result)],
+        "defenses guard": [costs.parity(result), costs.seconds(result), costs.overhead(result)],
+    }
+    made["defenses targets"] = [_targets(result)]
+    if "real_sizes" in result:
+        made["defenses flops"] = [costs.flops(result), costs.real_saving(result)]
+    return {name: [table for table in tables if table[2]] for name, tables in made.items()}
+
+
+# --- tables -------------------------------------------------------------------------------------------------------------
+
+
+def _targets(result: Result) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for one in result["targets"]:
+        less = one["wanted"] in (0.02, 1.02)  # what is to stay below
+        said = "met" if one["met"] else "not met"
+        sure = "" if one["low"] is None else "whole interval" if one["surely"] else "value only" if one["met"] else ""
+        rows.append((one["target"], f"{'<' if less else '>='} {one['wanted']:g}", cell_of(one), str(one["n"]), said, sure))
+    return "Targets", ("target", "wanted", "found (95%)", "n", "", "by"), rows
+
+
+def _main(result: Result) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for name, one in result["defenses"].items():
+        found = one["all"]
+        steps = one["cost"]["blocked"]
+        rows.append(
+            (
+                name,
+                one["stage"],
+                *(cell_of(found[metric]) for metric in ("accuracy", "balanced_accuracy", "tpr", "tnr", "auroc", "ap")),
+                "-" if steps is None else f"{steps['denoised']:.1f}",
+            )
+        )
+    header = ("defence", "stage", "accuracy", "balanced", "TPR", "TNR", "AUROC", "AP", "steps until blocked")
+    return "All test samples", header, rows
+
+
+def _categories(result: Result) -> Table:
+    names = result["world"]["categories"]
+    rows: list[tuple[str, ...]] = [
+        (name, *(cell_of(one["categories"][category][metric]) for category in names for metric in ("auroc", "ap")))
+        for name, one in result["defenses"].items()
+        if one["categories"]
+    ]
+    header = ("defence", *(f"{category.replace('_', ' ')} {metric}" for category in names for metric in ("AUROC", "AP")))
+    return "By category", header, rows
+
+
+def _strata(result: Result) -> Table:
+    names = [name for name in result["samples"]["strata"] if name not in ("specified", "open")]
+    rows: list[tuple[str, ...]] = [
+        (name, *(cell_of(one["strata"][stratum]["accuracy"]) for stratum in names)) for name, one in result["defenses"].items()
+    ]
+    counts = result["samples"]["strata"]
+    return "Accuracy by kind of prompt", ("defence", *(f"{title_of(name)} (n={counts[name]})" for name in names)), rows
+
+
+def _reading(result: Result) -> Table:
+    rows: list[tuple[str, ...]] = [
+        (
+            name,
+            cell_of(one["strata"]["specified"]["accuracy"]),
+            cell_of(one["strata"]["open"]["accuracy"]),
+            cell_of(one["within_prompt"]),
+            cell_of(one["lookalikes"]),
+        )
+        for name, one in result["defenses"].items()
+    ]
+    header = ("defence", "accuracy, prompt says all", "accuracy, noise decides", "AUROC within a prompt", "TNR on look-alikes")
+    return "Does it read the video, or the prompt?", header, rows
+
+
+def _rules(result: Result) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for name, curve in result["curves"].items():
+        for row in curve:
+            if row["eta"] in ETAS or row["eta"] == curve[-1]["eta"]:
+                rows.append(
+                    (
+                        name,
+                        str(row["eta"]),
+                        cell_of(row["all"]["accuracy"]),
+                        cell_of(row["strata"]["specified"]["accuracy"]),
+                        cell_of(row["strata"]["open"]["accuracy"]),
+                        number_of(row["blocked_at"]),
+                        number_of(row["allowed_at"]),
+                    )
+                )
+    header = ("rule", "eta, step or cut", "accuracy", "prompt says all", "noise decides", "blocked at step", "allowed at step")
+    return "The rules, each at its best point on validation", header, rows
+
+
+def _points(result: Result) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for name, one in result["defenses"].items():
+        for seed, point in enumerate(one.get("points", ())):
+            limit = max(point["thresholds"].values(), default=None)
+            rows.append(
+                (
+                    name,
+                    str(result["settings"]["seeds"][seed]),
+                    str(point["eta"]),
+                    point["lam"] if point["rule"] == "eta-lambda" else "-",
+                    "-" if limit is None else f"{limit:.3f}",
+                    "-" if point["alpha"] is None else f"{point['alpha']:g}",
+                    f"{point['accuracy']:.3f}",
+                    f"{one['all']['accuracy']['seeds'][seed]:.3f}",
+                )
+            )
+    header = ("defence", "seed", "eta", "lambda", "threshold", "alpha = beta", "accuracy on validation", "on test")
+    return "Operating points, chosen on validation for each training seed", header, rows
+
+
+# --- Markdown -----------------------------------------------------------------------------------------------------------
+
+
+def _markdown(tables: Sequence[Table]) -> str:
+    made = []
+    for title, header, rows in tables:
+        lines = [f"**{title}**", "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+        made.append("\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n")
+    return "\n".join(made)
