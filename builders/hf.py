@@ -1,7 +1,8 @@
 """`UnsafeVideoBuilder`: a `datasets` builder over a raw upstream folder, used in process.
 
-The raw folder is built into a release first (checked, atomic), which is kept in the cache under a name made from every
-input's content and every setting: another folder, an edited file or another setting can't find it.
+The raw folder is built into a release first (checked, atomic), which is kept in the cache under a name made from the
+content of every file that the build reads and from every setting: another folder, an edited file or another setting can't
+find it. The release's own list of inputs is compared with the files too.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import datasets
 
-from unsafe_video_dataset.errors import InputError
+from unsafe_video_dataset.errors import ChecksumError, InputError
 from unsafe_video_dataset.hf import ReleaseBuilder
-from unsafe_video_dataset.integrity import sha256_file
 from unsafe_video_dataset.records import SCHEMA_VERSION
 from unsafe_video_dataset.release import Release
 
+from .inputs import raw_inputs
+from .raw import read_raw_folder
 from .settings import UpstreamSettings
 from .upstream import build_upstream
 
@@ -44,25 +48,26 @@ class UnsafeVideoBuilder(ReleaseBuilder):
     ) -> None:
         files = {key: Path(str(value)) for key, value in settings.items() if key in _FILES and value is not None}
         raw, chosen = Path(raw_dir), UpstreamSettings(**{**settings, **files})  # type: ignore[arg-type]
-        if not raw.is_dir():
-            raise InputError(f"There is no folder {raw}. Give the folder that holds the `<index>.mp4` files.")
+        found = read_raw_folder(raw, labels=chosen.labels, prompts=chosen.prompts)
+        inputs = raw_inputs(found, chosen)
         root = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "unsafe_video_dataset_releases"
-        folder = root / _key(raw, chosen)
+        # What is wrong with the folder is part of the name: a file that does not belong there is not read, but it is a fault.
+        folder = root / _key(inputs, [str(fault) for fault in found.faults], chosen)
         if not (folder / "manifest.json").is_file():
             try:
                 build_upstream(raw, folder, chosen, progress=progress)
             except InputError:
                 if not (folder / "manifest.json").is_file():  # else another process has just built the same
                     raise
-        super().__init__(Release.open(folder), config_name, cache_dir=cache_dir)
+        release = Release.open(folder)
+        if release.manifest["inputs"] != inputs:  # a file was replaced between its hash and its use
+            shutil.rmtree(folder, ignore_errors=True)
+            raise ChecksumError(f"{raw} changed while the release was built. Build again.")
+        super().__init__(release, config_name, cache_dir=cache_dir)
 
 
-def _key(raw: Path, settings: UpstreamSettings) -> str:
-    """A name for (contents of the folder, settings, code): the sha256 of every input's path and sha256, and of the rest."""
-    named = [file for file in (getattr(settings, key) for key in _FILES) if file is not None]
-    inside = sorted(path for path in raw.rglob("*") if path.suffix.lower() in (".mp4", ".csv", ".txt") and path.is_file())
-    files = [(path.relative_to(raw).as_posix(), sha256_file(path)) for path in inside]
-    files += [(str(path), sha256_file(path)) for path in named if path.is_file()]
+def _key(inputs: list[dict[str, Any]], faults: list[str], settings: UpstreamSettings) -> str:
+    """A name for what is read and how: the sha256 of every input's name and sha256, of every setting, and of the code."""
     versions = [metadata.version(name) for name in ("unsafe-video-dataset", "pyarrow")]
-    text = json.dumps([files, asdict(settings), SCHEMA_VERSION, versions], default=str, sort_keys=True)
+    text = json.dumps([inputs, faults, asdict(settings), SCHEMA_VERSION, versions], default=str, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -11,8 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from unsafe_video_dataset.errors import ChecksumError, DecodeError, Fault, FaultsError, InputError
-from unsafe_video_dataset.integrity import sha256_file
-from unsafe_video_dataset.mp4 import DEFAULT_LIMITS, Mp4Info
+from unsafe_video_dataset.mp4 import DEFAULT_LIMITS, Mp4Info, inspect_mp4
 from unsafe_video_dataset.taxonomy import CATEGORIES
 from unsafe_video_dataset.video import probe_video
 from unsafe_video_dataset.votes import Tie, label_votes
@@ -21,6 +20,7 @@ from .alignment import alignment_faults
 from .annotations import Answers, join_votes, read_annotations
 from .assemble import Candidate, assemble
 from .folder import refuse_existing
+from .inputs import in_order, table_inputs, video_input
 from .mapping import fits_paper, labels_by_index, map_by_paper_counts, parse_categories
 from .raw import COLUMNS, RawFolder, read_raw_folder
 from .settings import UpstreamSettings
@@ -53,27 +53,26 @@ def build_upstream(
     """Check everything, then write the release. On any fault nothing is written.
 
     Raises `FaultsError` with every fault of the input, and `InputError` for a column mapping or generator that is not
-    known, a missing part, or an `out` that may not be replaced.
+    known, a missing part, or an `out` that may not be replaced. Where the mapping or the generator is not known, no video is
+    decoded: the faults are then those that show without it.
     """
     refuse_existing(out, overwrite=overwrite)
     check_fractions(settings.fractions)
     given = parse_categories(settings.categories) if settings.categories is not None else None
     raw = read_raw_folder(raw_dir, labels=settings.labels, prompts=settings.prompts)
-    tables = _tables(raw, settings)
+    tables = table_inputs(raw, settings)
     mapping, refusals = _mapping(raw, given)
     generator = settings.generator or ("magictime" if fits_paper(raw) else None)
     if generator is None:
         refusals.append("Say which model made the videos: --generator NAME (e.g. magictime, animatediff, videocrafter).")
     answers = read_annotations(settings.annotations, mapping=mapping) if settings.annotations else Answers()
     faults = settings.faults() + raw.faults + alignment_faults(raw, no_prompts=settings.no_prompts) + answers.faults
-    videos, probe_faults = _probe(raw, progress=progress)
-    faults += probe_faults
+    asked = bool(refusals)  # then nothing is decoded: what is missing can be said in seconds
+    videos, video_faults = _probe(raw, decode=not asked, progress=progress)
     votes, vote_faults = join_votes(answers, raw.videos, videos, file=settings.annotations)
-    faults += vote_faults
-    if faults:
-        raise FaultsError(f"{raw_dir} can't be built; nothing was written", faults, fix="\n".join(refusals))
-    if refusals or generator is None:
-        raise InputError("\n".join(refusals))
+    faults += video_faults + vote_faults
+    if asked or faults or generator is None:
+        raise _refusal(raw_dir, faults, refusals)
     candidates = _candidates(raw, videos, votes, labels_by_index(raw, mapping), generator, settings)
     assembled = assemble(
         candidates,
@@ -84,15 +83,15 @@ def build_upstream(
     )
     for reason, count in answers.left_out.items():
         assembled.votes_left_out[reason] = assembled.votes_left_out.get(reason, 0) + count
-    if _tables(raw, settings) != tables:
+    if table_inputs(raw, settings) != tables:
         raise ChecksumError(f"A table of {raw_dir} changed while the release was built. Build again.")
-    mp4s = [{"path": f"{index}.mp4", "bytes": info.num_bytes, "sha256": sha256} for index, (sha256, info) in videos.items()]
+    mp4s = [video_input(index, info.num_bytes, sha256) for index, (sha256, info) in videos.items()]
     info = ReleaseInfo(
         name=settings.name,
         builder="upstream",
         release_version=settings.release_version,
         settings=settings.recorded(mapping, generator),
-        inputs=sorted(tables + mp4s, key=lambda entry: (entry["path"], entry["sha256"])),
+        inputs=in_order(tables + mp4s),
     )
     manifest = write_release(out, assembled, info, overwrite=overwrite, progress=progress)
     report = BuildReport(out, manifest, mapping, relabelled=_relabelled(candidates, settings.tie))
@@ -110,20 +109,30 @@ def _mapping(raw: RawFolder, given: dict[str, str] | None) -> tuple[dict[str, st
         return dict(zip(COLUMNS, CATEGORIES, strict=True)), [str(error)]
 
 
-def _probe(raw: RawFolder, *, progress: bool) -> tuple[dict[int, tuple[str, Mp4Info]], list[Fault]]:
-    """Index -> (sha256, facts) of each video, decoded once in full."""
-    probed: dict[int, tuple[str, Mp4Info]] = {}
+def _refusal(raw_dir: Path, faults: list[Fault], refusals: list[str]) -> InputError:
+    """Every fault that was found, and which flags are missing."""
+    if not faults:
+        return InputError("\n".join(refusals))
+    more = ["The videos have not been decoded yet: that may find more."] if refusals else []
+    return FaultsError(f"{raw_dir} can't be built; nothing was written", faults, fix="\n".join(refusals + more))
+
+
+def _probe(raw: RawFolder, *, decode: bool, progress: bool) -> tuple[dict[int, tuple[str, Mp4Info]], list[Fault]]:
+    """Index -> (sha256, facts) of each video: its structure is checked, and with `decode` every frame is decoded once."""
+    read: dict[int, tuple[str, Mp4Info]] = {}
     faults = []
-    for index, path in tqdm(sorted(raw.videos.items()), desc="probing", unit="video", disable=not progress):
+    title = "probing" if decode else "reading"
+    for index, path in tqdm(sorted(raw.videos.items()), desc=title, unit="video", disable=not progress):
         try:
             if path.stat().st_size > DEFAULT_LIMITS.max_bytes:
                 raise DecodeError(f"{path.stat().st_size:,} bytes is over the limit of {DEFAULT_LIMITS.max_bytes:,}")
             data = path.read_bytes()
-            probed[index] = (hashlib.sha256(data).hexdigest(), probe_video(data, name=path.name, isolate=True))
+            info = probe_video(data, name=path.name, isolate=True) if decode else inspect_mp4(data, name=path.name)
+            read[index] = hashlib.sha256(data).hexdigest(), info
         except (DecodeError, OSError) as error:
             reason = str(error).removeprefix(f"{path.name}: ")
             faults.append(Fault(path.name, f"unreadable MP4: {reason}", expected="an MP4 that decodes"))
-    return probed, faults
+    return read, faults
 
 
 def _candidates(
@@ -149,12 +158,6 @@ def _candidates(
         )
         for index, (sha256, info) in sorted(videos.items())
     ]
-
-
-def _tables(raw: RawFolder, settings: UpstreamSettings) -> list[dict[str, Any]]:
-    """The text inputs as they are on disk now."""
-    files = [file for file in (raw.labels_file, raw.prompts_file, settings.annotations) if file is not None and file.is_file()]
-    return [{"path": file.name, "bytes": file.stat().st_size, "sha256": sha256_file(file)} for file in files]
 
 
 def _relabelled(candidates: Sequence[Candidate], tie: Tie) -> int:

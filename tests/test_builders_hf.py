@@ -13,7 +13,7 @@ from builders_support import CATEGORIES_FLAG, LABELS, SETTINGS, label_csv, make_
 
 from unsafe_video_dataset import load_dataset
 from unsafe_video_dataset.builders import UnsafeVideoBuilder, build_upstream
-from unsafe_video_dataset.errors import FaultsError, FilterError, InputError
+from unsafe_video_dataset.errors import ChecksumError, FaultsError, FilterError, InputError
 
 __all__ = ["raw"]
 
@@ -150,3 +150,39 @@ def test_another_process_may_be_faster(raw: Path, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(hf, "build_upstream", late)
     assert len(rows(raw, tmp_path / "cache")) == 12
+
+
+@pytest.mark.parametrize("linked", ["folder", "file"])
+def test_a_video_behind_a_link_is_one_of_the_inputs(raw: Path, tmp_path: Path, linked: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for video in sorted(raw.glob("*.mp4")):
+        video.rename(elsewhere / video.name)
+        if linked == "file":
+            video.symlink_to(elsewhere / video.name)
+    if linked == "folder":
+        (raw / "videos").symlink_to(elsewhere)
+    before = rows(raw, tmp_path / "cache", "metadata")
+    (elsewhere / "3.mp4").write_bytes(tiny(99))
+    after = rows(raw, tmp_path / "cache", "metadata")
+    assert {index for index, row in after.items() if row["sha256"] != before[index]["sha256"]} == {3}
+
+
+def test_the_key_covers_what_the_manifest_lists(raw: Path, tmp_path: Path) -> None:
+    (raw / "votes.csv").write_text("index,rater_id,categories\n" + "".join(f"{n},r1,1\n" for n in range(12)))
+    made = builder(raw, tmp_path / "cache", annotations=str(raw / "votes.csv"))
+    inputs = {entry["path"] for entry in made.release.manifest["inputs"]}
+    assert inputs == {path.name for path in raw.iterdir()}
+
+
+def test_a_file_replaced_while_it_is_built_is_not_kept(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unsafe_video_dataset.builders import hf
+
+    def replaced(*arguments: Any, **options: Any) -> None:
+        (raw / "3.mp4").write_bytes(tiny(99))
+        build_upstream(*arguments, **options)
+
+    monkeypatch.setattr(hf, "build_upstream", replaced)
+    with pytest.raises(ChecksumError, match="changed while the release was built"):
+        builder(raw, tmp_path / "cache")
+    assert list((tmp_path / "cache").rglob("manifest.json")) == []

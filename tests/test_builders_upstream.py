@@ -261,6 +261,23 @@ def test_a_missing_generator_and_mapping_are_named_together_with_all_faults(
     assert "Say which model made the videos: --generator NAME" in refused(raw, capsys, "--categories", CATEGORIES_FLAG)
 
 
+@pytest.mark.parametrize("flags", [[], ["--categories", CATEGORIES_FLAG], ["--generator", "animatediff"]])
+def test_what_needs_no_decoding_is_said_before_it(
+    raw: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    from unsafe_video_dataset.builders import upstream
+
+    monkeypatch.setattr(upstream, "probe_video", lambda *a, **k: pytest.fail("decoded"))
+    (raw / "votes.csv").write_text("index,rater_id,categories\n99,r1,1\n")
+    (raw / "x.mp4").write_bytes(tiny(77))
+    message = refused(raw, capsys, *flags, "--annotations", raw / "votes.csv")
+    assert "x.mp4: extra MP4" in message
+    assert "votes.csv:2 [index]: no video 99" in message
+    assert ("--generator NAME" in message) == ("--generator" not in flags)
+    assert ("Name the columns: --categories" in message) == ("--categories" not in flags)
+    assert message.rstrip().endswith("The videos have not been decoded yet: that may find more.")
+
+
 @pytest.mark.parametrize("flags", [
     ["--splits", "0.5,0.5"], ["--splits", "0.5,0.6,0.2"], ["--splits", "a,b,c"], ["--splits", "-0.2,0.6,0.6"],
     ["--splits", "nan,0.5,0.5"], ["--splits", "inf,0,0"], ["--splits", ""],
