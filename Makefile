@@ -34,18 +34,23 @@ docs: $(VENV)/.dev
 sample: $(VENV)/.train
 	$(VENV)/bin/unsafe-video-build sample unsafe_video_dataset/sample/release --overwrite
 
-$(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.11 …")'
-	$(PYTHON) -m venv $(VENV)
+# The stamp says that the environment is whole: `python -m venv` that fails half way leaves a bin/python without pip behind.
+# One of an earlier version of this file, without the stamp, is kept where its pip works.
+$(VENV)/.created:
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || { \
+	  $(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.11 …")' \
+	  && rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip --version >/dev/null; } \
+	  || { echo "$(VENV) could not be made. Where Python says that ensurepip is missing, install it (python3-venv) and run make again." >&2; exit 1; }
+	@touch $@
 
 # The stamps are younger than what they depend on, so nothing is installed twice. constraints.txt pins every version: an
 # open range of torch would pull gigabytes of CUDA.
-$(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/.created
 	@echo 'Installing (torch is large: this takes a few minutes the first time) …'
 	$(PIP) install $(PIP_FLAGS) -c constraints.txt -e '.[train]'
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.created
 	@echo 'Installing the test extras (a few minutes the first time) …'
 	$(PIP) install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.train
