@@ -1,14 +1,15 @@
 """Rater votes of an upstream release: a CSV with one row per rater and video (see `raters.long_csv`), joined to its videos.
 
 Columns: `index` (of `<index>.mp4`) or `video_id`, `rater_id`, `categories` (`1;4`, category names, or `none`), and
-optionally `seconds` and `attention_check` (`pass` or `fail`). Answers that failed their check are counted and left out.
-Every fault is collected, none raised.
+optionally `seconds` and `attention_check` (`pass` or `fail`) of each answer. A rater who failed a check is left out with all
+answers, unless the settings say otherwise (`raters.control` has the rule); what is left out is counted. Every fault is
+collected, none raised.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from unsafe_video_dataset.records import validate
 from unsafe_video_dataset.taxonomy import CATEGORIES, NONE
 
 from .raters.answers import Answer
+from .raters.control import FailedChecks, Rules, control
 from .raters.long_csv import read_long
 
 __all__ = ["Answer", "Answers", "join_votes", "read_annotations"]
@@ -28,34 +30,50 @@ __all__ = ["Answer", "Answers", "join_votes", "read_annotations"]
 class Answers:
     """The kept answers, how many were left out and why, columns that mean nothing here, and what is wrong with the file.
 
-    `key` says what `Answer.video` is: `index` or `video_id`.
+    `key` says what `Answer.video` is: `index` or `video_id`. `failed_answers` failed their check, `failed_raters` gave them;
+    whether these are left out is what `left_out` says.
     """
 
     key: str = "index"
     kept: list[Answer] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
-    raters_left_out: set[str] = field(default_factory=set)
+    failed_answers: int = 0
+    failed_raters: int = 0
     ignored_columns: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
 
-def read_annotations(file: Path, *, mapping: Mapping[str, str]) -> Answers:
-    """Read the file; `mapping` gives the category of a column number. Raises `InputError` for no file."""
+def read_annotations(file: Path, *, mapping: Mapping[str, str], failed_checks: FailedChecks = "rater") -> Answers:
+    """Read the file; `mapping` gives the category of a column number. Raises `InputError` for no file.
+
+    `failed_checks`: who failed an attention check is left out (`rater`), or only the answers that failed it (`answer`), or
+    nothing (`keep`).
+    """
     names = {name: name for name in (*CATEGORIES, NONE)}
     reading = read_long(file, names={**names, **mapping}, keys=("video_id", "index"), lenient=False)
-    answers = Answers(reading.key, ignored_columns=reading.ignored, faults=reading.faults)
+    found = control(reading.answers, Rules(failed_checks=failed_checks, min_seconds=0))
+    records = [record for record in found.raters if record.failed_checks]
+    return Answers(
+        reading.key,
+        kept=sorted(found.kept, key=lambda answer: answer.line),
+        left_out=found.counts(),
+        failed_answers=sum(record.failed_checks for record in records),
+        failed_raters=len(records),
+        ignored_columns=reading.ignored,
+        faults=reading.faults + _answered_twice(reading.answers, file),
+    )
+
+
+def _answered_twice(answers: Iterable[Answer], file: Path) -> list[Fault]:
+    """A second answer of a rater to a video, whether it counts or not."""
     first_line: dict[tuple[str, str], int] = {}
-    for answer in reading.answers:
+    faults = []
+    for answer in answers:
         earlier = first_line.setdefault((answer.video, answer.rater_id), answer.line)
         if earlier != answer.line:
             message = f"rater {answer.rater_id} answers video {answer.video} again (first in line {earlier})"
-            answers.faults.append(Fault(file.name, message, line=answer.line, expected="one answer a rater and video"))
-        elif answer.attention_check is False:
-            answers.left_out["attention_check"] = answers.left_out.get("attention_check", 0) + 1
-            answers.raters_left_out.add(answer.rater_id)
-        else:
-            answers.kept.append(answer)
-    return answers
+            faults.append(Fault(file.name, message, line=answer.line, expected="one answer a rater and video"))
+    return faults
 
 
 def join_votes(

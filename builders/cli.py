@@ -17,6 +17,7 @@ from .cli_publish import add_publish
 from .cli_release import add_release
 from .cli_run import add_run
 from .cli_twin import add_twin
+from .raters.control import FailedChecks
 
 _EXIT_CODES = "Exit codes: 0 done, 1 the release is not sound, 2 the input or a flag can't be used (nothing was written)."
 
@@ -69,6 +70,12 @@ def _add_upstream(commands: Any) -> None:
     parser.add_argument("--prompts", type=Path, help="the prompt file (default: prompts.txt, or the only .txt in RAW)")
     parser.add_argument("--no-prompts", action="store_true", help="leave the prompts' text out of the release")
     parser.add_argument("--annotations", type=Path, help="CSV of rater votes; labels then come from their majority")
+    parser.add_argument(
+        "--failed-checks",
+        choices=get_args(FailedChecks),
+        default="rater",
+        help="who failed an attention check is left out (default), or only the answers that failed it, or nothing",
+    )
     parser.add_argument("--tie", choices=get_args(Tie), default="negative", help="what exactly half of the raters means")
     parser.add_argument("--splits", default="0.7,0.1,0.2", metavar="A,B,C", help="shares of train, validation, test")
     parser.add_argument("--split-seed", type=int, default=0)
@@ -95,6 +102,7 @@ def _upstream(arguments: argparse.Namespace) -> int:
         prompts=arguments.prompts,
         annotations=arguments.annotations,
         no_prompts=arguments.no_prompts,
+        failed_checks=arguments.failed_checks,
         tie=arguments.tie,
         fractions=_fractions(arguments.splits),
         split_seed=arguments.split_seed,

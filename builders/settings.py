@@ -12,6 +12,7 @@ from unsafe_video_dataset.errors import Fault
 from unsafe_video_dataset.records import validate
 from unsafe_video_dataset.votes import Tie
 
+from .raters.control import FailedChecks
 from .split import DEFAULT_FRACTIONS
 
 GENERATION = {"num_inference_steps": int, "guidance_scale": float, "seed": int, "scheduler": str}
@@ -29,6 +30,7 @@ class UpstreamSettings:
     prompts: Path | None = None
     annotations: Path | None = None
     no_prompts: bool = False
+    failed_checks: FailedChecks = "rater"
     tie: Tie = "negative"
     fractions: Sequence[float] = DEFAULT_FRACTIONS
     split_seed: int = 0
@@ -63,6 +65,7 @@ class UpstreamSettings:
             "prompt_source": self.prompt_source,
             "prompts_left_out": self.no_prompts,
             "labels_from": "majority of votes" if self.annotations else "upstream",
+            **({"failed_checks": self.failed_checks} if self.annotations else {}),
             "tie": self.tie,
             "split_fractions": list(self.fractions),
             "split_seed": self.split_seed,

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
-from unsafe_video_dataset.errors import ChecksumError, DecodeError, Fault, FaultsError, InputError
+from unsafe_video_dataset.errors import ChecksumError, DecodeError, Fault, FaultsError, InputError, one_of
 from unsafe_video_dataset.mp4 import DEFAULT_LIMITS, Mp4Info, inspect_mp4
 from unsafe_video_dataset.taxonomy import CATEGORIES
 from unsafe_video_dataset.video import probe_video
@@ -22,6 +22,7 @@ from .assemble import Candidate, assemble
 from .folder import refuse_existing
 from .inputs import in_order, table_inputs, video_input
 from .mapping import fits_paper, labels_by_index, map_by_paper_counts, parse_categories
+from .raters.control import FailedChecks
 from .raw import COLUMNS, RawFolder, read_raw_folder
 from .settings import UpstreamSettings
 from .split import check_fractions
@@ -58,6 +59,7 @@ def build_upstream(
     """
     refuse_existing(out, overwrite=overwrite)
     check_fractions(settings.fractions)
+    one_of(settings.failed_checks, get_args(FailedChecks), "failed_checks")
     given = parse_categories(settings.categories) if settings.categories is not None else None
     raw = read_raw_folder(raw_dir, labels=settings.labels, prompts=settings.prompts)
     tables = table_inputs(raw, settings)
@@ -65,7 +67,9 @@ def build_upstream(
     generator = settings.generator or ("magictime" if fits_paper(raw) else None)
     if generator is None:
         refusals.append("Say which model made the videos: --generator NAME (e.g. magictime, animatediff, videocrafter).")
-    answers = read_annotations(settings.annotations, mapping=mapping) if settings.annotations else Answers()
+    answers = Answers()
+    if settings.annotations:
+        answers = read_annotations(settings.annotations, mapping=mapping, failed_checks=settings.failed_checks)
     faults = settings.faults() + raw.faults + alignment_faults(raw, no_prompts=settings.no_prompts) + answers.faults
     asked = bool(refusals)  # then nothing is decoded: what is missing can be said in seconds
     videos, video_faults = _probe(raw, decode=not asked, progress=progress)
@@ -169,9 +173,8 @@ def _notes(report: BuildReport, raw: RawFolder, answers: Answers) -> list[str]:
     notes = [
         f"{left['video_id']} (source_index {left['source_index']}): {left['reason']}" for left in report.manifest["left_out"]
     ]
-    if answers.left_out:
-        number = sum(answers.left_out.values())
-        notes.append(f"{number} votes of {len(answers.raters_left_out)} raters left out: failed attention check")
+    if answers.failed_answers:
+        notes.append(_failed_note(answers))
     if answers.ignored_columns:
         notes.append(f"columns of the annotations that were not used: {', '.join(answers.ignored_columns)}")
     if counts["ties"]:
@@ -182,3 +185,14 @@ def _notes(report: BuildReport, raw: RawFolder, answers: Answers) -> list[str]:
     if empty:
         notes.append(f"no unsafe video in: {', '.join(empty)} (too few groups for these split fractions)")
     return notes
+
+
+def _failed_note(answers: Answers) -> str:
+    """Whose votes are missing, so that nobody takes left-out answers for left-out people."""
+    failed, raters = answers.failed_answers, answers.failed_raters
+    if "rater_attention" in answers.left_out:
+        number = answers.left_out["rater_attention"]
+        return f"{raters} raters left out for a failed attention check, with all their {number} votes ({failed} failed it)"
+    if "attention_check" in answers.left_out:
+        return f"{failed} votes left out for a failed attention check; other votes of the {raters} raters who gave them count"
+    return f"{failed} votes of {raters} raters failed the attention check and count all the same, as asked"

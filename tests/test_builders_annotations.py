@@ -22,10 +22,10 @@ MAPPING = parse_categories(CATEGORIES_FLAG)
 HEADER = "index,rater_id,categories,seconds,attention_check\n"
 
 
-def read(tmp_path: Path, text: str | bytes) -> Answers:
+def read(tmp_path: Path, text: str | bytes, **options: Any) -> Answers:
     file = tmp_path / "votes.csv"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_annotations(file, mapping=MAPPING)
+    return read_annotations(file, mapping=MAPPING, **options)
 
 
 def faults(tmp_path: Path, text: str | bytes) -> list[str]:
@@ -82,19 +82,48 @@ def test_bom_crlf_quotes_and_header_spelling(tmp_path: Path) -> None:
     text = (
         '\ufeffIndex,"Rater ID",Categories,Seconds,Attention-Check,Age\r\n3.0,r1,"1;2",5,PASS,30\r\n\r\n4,r1,none,5,Fail,30\r\n'
     )
-    answers = read(tmp_path, text)
+    answers = read(tmp_path, text, failed_checks="answer")
     assert answers.faults == []
     assert [answer.video for answer in answers.kept] == ["3"]
     assert answers.left_out == {"attention_check": 1}
     assert answers.ignored_columns == ["age"]
 
 
-def test_failed_checks_are_counted_by_rater(tmp_path: Path) -> None:
-    rows = "0,r1,1,5,fail\n1,r1,1,5,failed\n2,r2,1,5,FALSE\n3,r2,1,5,pass\n4,r3,1,5,true\n"
-    answers = read(tmp_path, HEADER + rows)
-    assert answers.left_out == {"attention_check": 3}
-    assert answers.raters_left_out == {"r1", "r2"}
-    assert [answer.video for answer in answers.kept] == ["3", "4"]
+ROWS = "0,r1,1,5,fail\n1,r1,1,5,failed\n2,r2,1,5,FALSE\n3,r2,1,5,pass\n4,r3,1,5,true\n5,r2,1,0.1,\n"
+
+
+@pytest.mark.parametrize(("rule", "kept", "left_out"), [
+    ("rater", ["4"], {"rater_attention": 5}),
+    ("answer", ["3", "4", "5"], {"attention_check": 3}),
+    ("keep", ["0", "1", "2", "3", "4", "5"], {}),
+])  # fmt: skip
+def test_failed_checks_are_counted_by_answer_and_by_rater(
+    tmp_path: Path, rule: str, kept: list[str], left_out: dict[str, int]
+) -> None:
+    answers = read(tmp_path, HEADER + ROWS, failed_checks=rule)
+    assert [answer.video for answer in answers.kept] == kept
+    assert answers.left_out == left_out
+    assert (answers.failed_answers, answers.failed_raters) == (3, 2)
+    if rule == "rater":
+        assert answers == read(tmp_path, HEADER + ROWS)  # what nobody asked otherwise
+
+
+@pytest.mark.parametrize(("rule", "votes", "note"), [
+    ("rater", 12, "note: 1 raters left out for a failed attention check, with all their 12 votes (1 failed it)"),
+    ("answer", 23, "note: 1 votes left out for a failed attention check; other votes of the 1 raters who gave them count"),
+    ("keep", 24, "note: 1 votes of 1 raters failed the attention check and count all the same, as asked"),
+])  # fmt: skip
+def test_the_build_says_exactly_what_was_left_out(
+    raw: Path, capsys: pytest.CaptureFixture[str], rule: str, votes: int, note: str
+) -> None:
+    text = "".join(f"{n},r1,1,5,{'fail' if n == 4 else 'pass'}\n{n},r2,1,5,pass\n" for n in range(12))
+    (raw / "votes.csv").write_text(HEADER + text)
+    flags = [*FLAGS, "--annotations", raw / "votes.csv", *([] if rule == "rater" else ["--failed-checks", rule])]
+    assert run_build("upstream", raw, raw.parent / "out", *flags) == 0
+    assert note in capsys.readouterr().out
+    found = manifest(raw.parent / "out")
+    assert (found["counts"]["votes"], found["settings"]["failed_checks"]) == (votes, rule)
+    assert run_build("check", raw.parent / "out") == 0
 
 
 @pytest.mark.parametrize("second", ["3", "3.0", " 3 "])
@@ -196,7 +225,8 @@ def test_a_tie_is_what_the_setting_says(raw: Path, tie: str, expected: list[int]
 def test_videos_without_a_vote_that_counts_are_left_out_and_listed(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = HEADER + "".join(f"{n},r1,1,5,{'fail' if n == 4 else 'pass'}\n" for n in range(11))
     (raw / "votes.csv").write_text(text)
-    assert run_build("upstream", raw, raw.parent / "out", *FLAGS, "--annotations", raw / "votes.csv") == 0
+    flags = [*FLAGS, "--annotations", raw / "votes.csv", "--failed-checks", "answer"]
+    assert run_build("upstream", raw, raw.parent / "out", *flags) == 0
     found = manifest(raw.parent / "out")
     assert [(left["source_index"], left["reason"]) for left in found["left_out"]] == [
         (4, "no vote that counts"), (11, "no vote that counts"),
@@ -205,7 +235,7 @@ def test_videos_without_a_vote_that_counts_are_left_out_and_listed(raw: Path, ca
     assert found["counts"]["votes_left_out"] == {"attention_check": 1}
     out = capsys.readouterr().out
     assert "(source_index 11): no vote that counts" in out
-    assert "1 votes of 1 raters left out: failed attention check" in out
+    assert "1 votes left out for a failed attention check" in out
 
 
 def test_of_duplicates_the_one_with_votes_stays(raw: Path) -> None:

@@ -1,4 +1,4 @@
-"""`constraints.txt` serves every Python that pyproject.toml promises: one pin a package, and one that a direct requirement takes.
+"""`constraints.txt` serves every Python that pyproject.toml promises: one pin a package, which direct requirements take.
 
 That the pins for 3.10 can be installed together is what `.ci/run` tries where there is a python3.10.
 """

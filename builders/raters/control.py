@@ -17,6 +17,7 @@ from unsafe_video_dataset.taxonomy import CATEGORIES, NONE
 from .answers import NO_CHOICE, PREVIEW, SKIPPED, Answer
 
 Group = list[Answer]
+FailedChecks = Literal["answer", "rater", "keep"]
 CHECK_VIDEO = "check_video"  # an answer to a video that is only there as an attention check
 REASONS = (
     PREVIEW,
@@ -54,7 +55,7 @@ class Rules:
 
     empty: Literal["leave_out", "none"] = "leave_out"
     contradictions: Literal["leave_out", "none", "categories"] = "leave_out"
-    failed_checks: Literal["answer", "rater", "keep"] = "answer"
+    failed_checks: FailedChecks = "answer"
     max_failed_checks: int = 0
     min_seconds: float = 1.0
     duplicates: Literal["leave_out", "first", "last"] = "leave_out"
