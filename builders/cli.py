@@ -123,7 +123,9 @@ def _upstream(arguments: argparse.Namespace) -> int:
         make_table(("split", "unsafe", "not unsafe"), splits),
         *(f"note: {note}" for note in report.notes),
     )
-    print(f"Next: unsafe-video-build check {report.out}\n      unsafe-video train --release {report.out}")
+    print(f"Next: unsafe-video-build check {report.out}")
+    if all(counts["splits"][split]["unsafe"] for split in ("train", "test")):  # else there is nothing to learn or to score
+        print(f"      unsafe-video train --release {report.out}")
     return 0
 
 

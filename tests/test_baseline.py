@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import releases
 
 torch = pytest.importorskip("torch")
 
-from unsafe_video_dataset import baseline, detector, predict, read_predictions, train  # noqa: E402
+from unsafe_video_dataset import baseline, cli, detector, predict, read_predictions, train  # noqa: E402
 from unsafe_video_dataset.baseline import Settings  # noqa: E402
 from unsafe_video_dataset.detector import load  # noqa: E402
 from unsafe_video_dataset.errors import FilterError, InputError  # noqa: E402
@@ -182,3 +183,60 @@ def test_learning_happens(sample: Release, tmp_path: Path) -> None:
 def test_the_module_as_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str) -> None:
     assert baseline.main(["--out", str(tmp_path), *flags]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["release", "file", "below"])
+def test_an_out_that_can_not_take_a_run(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
+    release = Path(shutil.copytree(small, tmp_path / "release"))
+    before = {path: path.stat().st_mtime_ns for path in release.rglob("*")}
+    file = tmp_path / "file"
+    file.touch()
+    out = {"release": release, "file": file, "below": file / "deep" / "er"}[place]
+    assert cli.main(["train", "--release", str(small), "--epochs", "1", "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert ("holds a release" if place == "release" else f"{file} is a file") in said
+    with pytest.raises(InputError, match="Give another folder"):
+        fit(small, out)
+    assert {path: path.stat().st_mtime_ns for path in release.rglob("*")} == before
+
+
+def test_resume_without_a_checkpoint_says_that_it_starts_afresh(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(small, tmp_path / "out", resume=True)
+    assert f"There is no {tmp_path / 'out' / 'checkpoint.pt'} to go on from" in capsys.readouterr().err
+    fit(small, tmp_path / "out", resume=True)
+    assert "to go on from" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("changes", [
+    {"identity": {}}, {"identity": None}, {"identity": {"settings": {"depth": 3}}}, {"model": {}}, {"model": None},
+])  # fmt: skip
+def test_a_checkpoint_whose_parts_do_not_fit(small: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    checkpoint = fit(small, tmp_path).checkpoint
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save({**state, **changes}, checkpoint)
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        load(checkpoint)
+
+
+def test_an_empty_split_names_the_flag_that_makes_splits(tmp_path: Path) -> None:
+    release = releases.build(tmp_path / "r", 8, fractions=(1.0, 0.0, 0.0))
+    with pytest.raises(FilterError, match=r"unsafe-video-build upstream --splits"):
+        baseline.run(release, out=tmp_path / "out", settings=FAST, progress=False)
+    with pytest.raises(FilterError) as caught:
+        Release.open(release).metadata("train", categories=[])
+    assert "--splits" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_baseline_beats_the_majority_on_the_sample(sample: Release, tmp_path: Path) -> None:
+    """With the settings that nobody changed, the margin's interval excludes zero; both are printed."""
+    report = baseline.run(sample, out=tmp_path, progress=False)
+    macro = next(row for row in report.majority.differences if row.name == "macro")
+    assert macro.ap.low > 0
+    assert macro.auroc.low > 0
+    text = report.to_text()
+    assert report.bootstrap == 1000
+    assert "majority" in text
+    assert text.count("macro") >= 2

@@ -429,3 +429,13 @@ def test_a_video_that_is_gone_before_it_is_written(raw: Path, tmp_path: Path, mo
     monkeypatch.setattr(upstream, "write_release", lambda *a, **k: [(raw / "3.mp4").unlink(), original(*a, **k)][1])
     assert run_build("upstream", raw, tmp_path / "out", *FLAGS) == 1
     assert names(tmp_path) == {"raw"}
+
+
+@pytest.mark.parametrize(("splits", "advised"), [("0.7,0.1,0.2", True), ("1,0,0", False), ("0,0,1", False)])
+def test_training_is_advised_where_there_is_something_to_learn_and_to_score(
+    raw: Path, capsys: pytest.CaptureFixture[str], splits: str, advised: bool
+) -> None:
+    assert run_build("upstream", raw, raw.parent / "out", *FLAGS, "--splits", splits) == 0
+    said = capsys.readouterr().out
+    assert "Next: unsafe-video-build check" in said
+    assert ("unsafe-video train" in said) is advised

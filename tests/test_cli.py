@@ -217,6 +217,7 @@ def test_demo(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) 
         (["evaluate", "{good}", "--release", "{small}", "--split", "train"], "train"),
         (["evaluate", "{good}", "--release", "{small}", "--target", "binary"], "unsafe_score"),
         (["evaluate", "{good}", "--release", "{small}", "--bootstrap", "-1"], "at least 0"),
+        (["evaluate", "{good}", "--release", "{small}", "--bootstrap", "100000000000000"], "at most 100,000"),
         (["evaluate", "{good}", "--release", "{small}", "--seed", "-1"], "seed"),
         (["evaluate", "{bad}", "--release", "{small}"], "invalid JSON"),
         (["evaluate", "{good}", "--release", "{small}", "--threshold", "2"], "0 to 1"),

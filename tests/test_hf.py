@@ -395,3 +395,10 @@ def test_the_builder_says_what_it_makes(small: Path, tmp_path: Path) -> None:
     assert hf.load_dataset is load_dataset
     with pytest.raises(FilterError, match="name='images'"):
         ReleaseBuilder(Release.open(small), "images", cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["unsafe", "reviewed", "metadata", "annotations"])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_is_unsafe_must_be_a_truth_value(small: Path, tmp_path: Path, name: str, streaming: bool) -> None:
+    with pytest.raises(FilterError, match="is_unsafe='yes' must be True or False"):
+        load_dataset(small, name, is_unsafe="yes", streaming=streaming, cache_dir=tmp_path)

@@ -115,13 +115,13 @@ def test_the_command_without_torch_says_what_to_install() -> None:
 LAYERS = [
     {"taxonomy", "errors"},
     {"records"},
-    {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
+    {"video", "sizes", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
     {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
     | {"parquet", "footer", "thrift", "pages", "columns", "cell", "places"},
     {"hub", "cache", "clip_file"},
     {"torch", "batch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
     {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
-    | {"_tables", "_terminal", "_completion", "export"}
+    | {"_tables", "_terminal", "_completion", "export", "outputs"}
     | {"agreement", "reliability", "estimates", "soft", "thresholds", "compare", "ceiling", "task", "report_text"}
     | {"leaderboard", "plots", "curves", "palette", "report"},
     {

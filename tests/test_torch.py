@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader  # noqa: E402
 
 from unsafe_video_dataset import AllFrames, CenterClip, RandomClip, UniformFrames, UnsafeVideoDataset, collate  # noqa: E402
+from unsafe_video_dataset import UnsafeVideoIterableDataset as Stream  # noqa: E402
 from unsafe_video_dataset.clips import Clip  # noqa: E402
 from unsafe_video_dataset.errors import ChecksumError, DecodeError, FilterError, InputError  # noqa: E402
 from unsafe_video_dataset.release import Release  # noqa: E402
@@ -273,3 +274,26 @@ def test_each_decoder(sample: Release, decoder: Any) -> None:
         difference = dataset[index]["video"].int() - expected[index]["video"].int()
         assert difference.abs().max() <= 2
     assert_same(batches(dataset, num_workers=1, multiprocessing_context="fork")[:1], batches(dataset)[:1])
+
+
+@pytest.mark.parametrize("size", ["64", 64.0, (64,), (64, 64, 3), (8, "8"), 0, -1, (8, 0), 10**6, [8, None], {"h": 8}])
+@pytest.mark.parametrize("kind", [UnsafeVideoDataset, Stream])
+def test_a_size_that_is_none_is_refused_at_once(small: Path, kind: Any, size: Any) -> None:
+    with pytest.raises(FilterError, match=r"size=.*give one int or \(height, width\)"):
+        kind(small, size=size)
+
+
+@pytest.mark.parametrize("clip", [16, "uniform", UniformFrames, [0, 1]])
+def test_a_clip_that_is_none_is_refused_at_once(small: Path, clip: Any) -> None:
+    with pytest.raises(FilterError, match="picks no frames"):
+        UnsafeVideoDataset(small, clip=clip)
+
+
+def test_is_unsafe_must_be_a_truth_value_in_every_config(small: Path) -> None:
+    for config in ("unsafe", "reviewed"):
+        with pytest.raises(FilterError, match="is_unsafe='yes' must be True or False"):
+            UnsafeVideoDataset(small, config=config, is_unsafe="yes")  # type: ignore[arg-type]
+
+
+def test_sizes_of_numpy_are_sizes(small: Path) -> None:
+    assert UnsafeVideoDataset(small, size=np.int64(8))[0]["video"].shape[2:] == (8, 8)

@@ -24,11 +24,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ._console import run as console_run
+from ._console import tell
 from .clips import UniformFrames
 from .detector import Detector, Run, Settings, chances
 from .errors import InputError, one_of
 from .evaluate import evaluate
 from .loader import ResumableLoader
+from .outputs import make_out, refuse_out
 from .predictions import write_predictions
 from .ranks import gather, here, process_group, total, wait
 from .release import SAMPLE, Release
@@ -67,7 +69,8 @@ def train(
     `save_steps` writes it after every so many steps too. `resume` goes on from it, in mid-epoch where it was, and ends with
     the same weights as a run that was not stopped. `amp` computes in bfloat16. Under torchrun every process takes its part
     of each batch (`settings.batch_size` is that of all together), and the weights are those of one process but for rounding.
-    Raises `InputError` for a checkpoint of other settings or another release, or a device that is not there.
+    Raises `InputError` for a checkpoint of other settings or another release, a device that is not there, or an `out` that is
+    a release or no folder.
     """
     settings = settings or Settings()
     release = release if isinstance(release, Release) else Release.open(release, config=settings.config)
@@ -76,7 +79,7 @@ def train(
         if settings.batch_size % replicas:
             raise InputError(f"batch_size={settings.batch_size} can't be dealt out to {replicas} processes: give a multiple.")
         dataset = _dataset(release, settings, "train")
-        out.mkdir(parents=True, exist_ok=True)
+        make_out(out)
         checkpoint = out / "checkpoint.pt"
         torch.manual_seed(settings.seed)  # the weights' first values; the caller's randomness stays as it was
         steps = settings.epochs * -(-len(dataset) // settings.batch_size)
@@ -84,6 +87,8 @@ def train(
         run = Run(settings, release_sha256=release.manifest_sha256, steps=steps, prior=prior, device=where)
         if resume and checkpoint.is_file():
             run.restore(checkpoint)
+        elif resume and rank == 0:  # no error: a job that is started again and again asks to resume the first time too
+            tell("warning", f"There is no {checkpoint} to go on from: training starts at the first epoch.")
         wait()  # a slow process must not read what a fast one has written since
         sampler = ShuffleSampler(dataset, seed=settings.seed, uneven="pad")
         loader = ResumableLoader(dataset, sampler=sampler, batch_size=settings.batch_size // replicas, num_workers=num_workers)
@@ -189,6 +194,7 @@ def run(
     settings = settings or Settings()
     release = release if isinstance(release, Release) else Release.open(release, config=settings.config)
     _dataset(release, settings, "test")
+    refuse_out(out)
     how: dict[str, Any] = {"settings": settings, "device": device, "num_workers": num_workers, "progress": progress}
     with process_group(device):
         trained = train(release, out=out, amp=amp, resume=resume, save_steps=save_steps, **how)

@@ -18,6 +18,7 @@ from .taxonomy import CATEGORIES
 
 FEATURES = 96  # of a clip, before the last layer
 DROPOUT = 0.2
+_NOT_OURS = "{path} is not a checkpoint of this package{why}. Train anew."
 _PARTS = ("model", "optimizer", "schedule")
 
 
@@ -122,9 +123,12 @@ def load(checkpoint: Path, *, device: str = "cpu") -> tuple[Detector, Settings]:
     """The model (in eval mode) and settings of a checkpoint. Raises `InputError` if there is none or it is damaged."""
     where = find_device(device)
     state = _read_checkpoint(checkpoint, where)
-    settings = Settings(**state["identity"]["settings"])
-    model = Detector(settings.outputs).to(where)
-    model.load_state_dict(state["model"])
+    try:
+        settings = Settings(**state["identity"]["settings"])
+        model = Detector(settings.outputs).to(where)
+        model.load_state_dict(state["model"])
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:  # the file's parts don't fit one another
+        raise InputError(_NOT_OURS.format(path=checkpoint, why=f" ({type(error).__name__})")) from error
     return model.eval(), settings
 
 
@@ -134,7 +138,7 @@ def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"There is no checkpoint {path}. `unsafe-video train` writes one.") from error
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path} is not a checkpoint of this package ({type(error).__name__}). Train anew.") from error
+        raise InputError(_NOT_OURS.format(path=path, why=f" ({type(error).__name__})")) from error
     if not isinstance(state, dict) or not {"identity", "losses", *_PARTS} <= state.keys():
-        raise InputError(f"{path} is not a checkpoint of this package. Train anew.")
+        raise InputError(_NOT_OURS.format(path=path, why=""))
     return state

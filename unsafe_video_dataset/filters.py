@@ -74,7 +74,9 @@ def nothing_passes(name: str, counts: Mapping[str, Any], filters: Mapping[str, o
     splits = {key: f"{n['unsafe']} unsafe + {n['not_unsafe']} not" for key, n in counts["splits"].items()}
     there = {key: counts[key] for key in ("categories", "generators", "prompt_sources")}
     listed = "; ".join(f"{key}: {value}" for key, value in {"splits": splits, **there}.items())
-    return FilterError(f"No video of release {name} passes {given}. It holds {listed}.".replace("'", ""))
+    split = counts["splits"].get(str(filters.get("split")), {"unsafe": 1})
+    fewer = "" if split["unsafe"] else " The shares of the splits are set by the build: unsafe-video-build upstream --splits."
+    return FilterError(f"No video of release {name} passes {given}. It holds {listed}.{fewer}".replace("'", ""))
 
 
 def _in(column: pa.ChunkedArray, names: Sequence[str | None]) -> pa.ChunkedArray:

@@ -24,7 +24,7 @@ from datasets.exceptions import DatasetGenerationError
 from datasets.features.features import register_feature
 
 from .errors import FilterError, IntegrityError, UnsafeVideoError, one_of
-from .filters import checked_names
+from .filters import checked_filters, checked_names
 from .hub.purge import remember_copy
 from .parquet import check_videos, reading
 from .records import SCHEMA_VERSION, arrow_schema, features
@@ -269,6 +269,7 @@ def _chosen_ids(release: Release, config: str, filters: dict[str, Any]) -> pa.Ar
     """Ids that pass the filters, or None where all rows do. Raises `FilterError` for an empty result."""
     if not filters:
         return None
+    filters = checked_filters(release.manifest["counts"], **filters)
     if config == "unsafe":
         if filters.get("is_unsafe") is False:
             raise FilterError("Config 'unsafe' holds unsafe videos only; use name='reviewed' with is_unsafe=False.")

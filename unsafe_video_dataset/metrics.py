@@ -21,6 +21,7 @@ from .errors import InputError
 Floats = NDArray[np.float64]
 FPRS = {"tpr_at_1_fpr": 0.01, "tpr_at_5_fpr": 0.05}
 _CHUNK = 2_000_000  # numbers of a weight matrix held at a time: bounds memory, changes no result
+MAX_REPLICATES = 100_000  # of a bootstrap: more would fill the memory and change no digit that is shown
 
 
 @overload
@@ -110,6 +111,8 @@ def bootstrap_weights(groups: ArrayLike, *, replicates: int, seed: int) -> NDArr
     for name, number in (("replicates", replicates), ("seed", seed)):
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 0:
             raise InputError(f"{name}={number!r} must be an integer of at least 0.")
+    if replicates > MAX_REPLICATES:
+        raise InputError(f"{replicates:,} bootstrap replicates are too many: at most {MAX_REPLICATES:,}; 1,000 are usual.")
     ids, member = np.unique(names, return_inverse=True)  # sorted ids: the order of the rows is gone
     rng = np.random.default_rng(int(seed))
     drawn = np.empty((int(replicates), len(ids)), dtype=np.int32)

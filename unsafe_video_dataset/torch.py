@@ -19,11 +19,13 @@ from .clip_file import clip_key
 from .clips import Clip, UniformFrames
 from .columns import Texts, list_parents
 from .errors import DecodeError, FilterError, one_of
+from .filters import checked_filters
 from .isolate import ChildLimits
 from .mp4 import DEFAULT_LIMITS
 from .release import SAMPLE, Release
+from .sizes import Size, height_width
 from .taxonomy import CATEGORIES, VOTE_KEYS
-from .video import Decoder, Size, choose_decoder, decode_frames, decoder_version
+from .video import Decoder, choose_decoder, decode_frames, decoder_version
 
 Target = Literal["multilabel", "soft", "binary", "votes"]
 OnError = Literal["raise", "mask"]
@@ -88,6 +90,10 @@ class UnsafeVideoDataset(Dataset[Sample]):
         if seed < 0:
             raise FilterError(f"seed={seed} must be 0 or more.")
         choose_decoder(decoder)  # a decoder that is not there is said here, not in a worker
+        if size is not None:
+            height_width(size)
+        if clip is not None and (isinstance(clip, type) or not callable(getattr(clip, "indices", None))):
+            raise FilterError(f"clip={clip!r} picks no frames. Give a clip, such as UniformFrames(16) or CenterClip(16).")
         if config == "unsafe" and is_unsafe is False:
             raise FilterError("config='unsafe' holds unsafe videos only; use config='reviewed' with is_unsafe=False.")
         if not isinstance(release, Release):
@@ -99,6 +105,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
             }
             how |= {"cache_dir": cache_dir, "accept_terms": accept_terms, "config": config, "split": split}
             release = Release.open(release, **how)
+        checked_filters(release.manifest["counts"], is_unsafe=is_unsafe)  # below it may be overruled by the config
         self.release = release
         self.clip = clip if clip is not None else UniformFrames(16)
         self.size = size
@@ -165,7 +172,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
         length = getattr(self.clip, "n", None)  # of a clip that gives as many frames for every video
         if not isinstance(length, int):
             return None
-        return len(indices), length, 3, *_height_width(self.size)
+        return len(indices), length, 3, *height_width(self.size)
 
     def _item(self, index: int, out: torch.Tensor | None) -> Sample:
         video_id = self.video_ids[index]
@@ -196,7 +203,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
         key = None
         if self.cache is not None:
             self.release.refuse_withdrawn(video_id)
-            size = None if self.size is None else _height_width(self.size)
+            size = None if self.size is None else height_width(self.size)
             key = clip_key(self._sha256[index], indices, size, self._version)
             kept = self.cache.get(key, out=place)
             if kept is not None:
@@ -216,15 +223,20 @@ class UnsafeVideoDataset(Dataset[Sample]):
         except DecodeError:
             if self.on_error == "raise":
                 raise
-            height, width = self._native[index] if self._native is not None else _height_width(self.size)
-            if int(height) * int(width) * 3 * len(indices) > DEFAULT_LIMITS.max_decoded_bytes:
+            height, width = self._native_size(index) if self.size is None else height_width(self.size)
+            if height * width * 3 * len(indices) > DEFAULT_LIMITS.max_decoded_bytes:
                 raise  # a release may state any size
-            frames = np.empty((len(indices), 3, int(height), int(width)), np.uint8) if place is None else place
+            frames = np.empty((len(indices), 3, height, width), np.uint8) if place is None else place
             frames[...] = 0
             return frames, np.zeros(len(indices), dtype=np.bool_)
         if self.cache is not None and key is not None:
             self.cache.put(key, frames)
         return frames, mask
+
+    def _native_size(self, index: int) -> tuple[int, int]:
+        assert self._native is not None  # read where no size is given
+        height, width = self._native[index]
+        return int(height), int(width)
 
     def _read(self, columns: Sequence[str]) -> Any:
         """Columns of the selection, always in the same order of rows."""
@@ -245,11 +257,6 @@ class UnsafeVideoDataset(Dataset[Sample]):
         self._version = decoder_version(self.decoder)
         cache.forget(self.release.tombstones)
         remember_copy(self.release.path, cache.path, kind="frames")
-
-
-def _height_width(size: Any) -> tuple[int, int]:
-    height, width = size if isinstance(size, (tuple, list)) else (size, size)
-    return int(height), int(width)
 
 
 def _targets(table: Any, target: Target, name: str) -> torch.Tensor:

@@ -22,14 +22,12 @@ from .boxes import COMMAND, REENCODE
 from .errors import DecodeError, FilterError, MissingDependency, one_of
 from .isolate import DEFAULT_CHILD_LIMITS, ChildLimits
 from .mp4 import DEFAULT_LIMITS, Mp4Info, Mp4Limits, inspect_mp4
+from .sizes import Size as Size
+from .sizes import height_width
 
 Decoder = Literal["auto", "decord", "pyav", "torchcodec"]
 DECODERS: tuple[str, ...] = ("pyav", "decord", "torchcodec")
 """The backends in the order in which `decoder="auto"` tries them: fastest first (measured at 512x512 to 224)."""
-Size = int | tuple[int, int] | None
-"""Frame size: s is (s, s), (height, width), None is the video's own. The aspect is not kept and nothing is cut off.
-
-Frames are resized by a bilinear filter with antialiasing; see `decoders`."""
 
 _INSTALL = "pip install 'unsafe-video-dataset[video]'"
 
@@ -111,7 +109,7 @@ def decode_frames(
     if outside:
         last = info.num_frames - 1
         raise DecodeError(f"{name}: frame {outside[0]} does not exist; indices from 0 to {last} can be asked for.")
-    height, width = _target(size, info, limits)
+    height, width = (info.height, info.width) if size is None else height_width(size, limits=limits)
     if len(asked) * height * width * 3 > limits.max_decoded_bytes:
         raise DecodeError(
             f"{name}: {len(asked)} frames of {width}x{height} are over the limit of {limits.max_decoded_bytes:,} bytes."
@@ -132,16 +130,6 @@ def decode_frames(
 def _need_pillow(backend: str) -> None:
     if importlib.util.find_spec("PIL") is None:
         raise MissingDependency(f"{backend} needs PIL to resize frames. Run: {_INSTALL}")
-
-
-def _target(size: Size, info: Mp4Info, limits: Mp4Limits) -> tuple[int, int]:
-    if size is None:
-        return info.height, info.width
-    height, width = (size, size) if isinstance(size, int) else size
-    if not (1 <= height <= limits.max_height and 1 <= width <= limits.max_width):
-        most = f"{limits.max_height} by {limits.max_width}"
-        raise FilterError(f"size={size!r}: give one int or (height, width), each at least 1 and at most {most}.")
-    return height, width
 
 
 def _child_limits(isolate: bool | ChildLimits) -> ChildLimits | None:
