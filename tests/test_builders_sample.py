@@ -26,7 +26,6 @@ def rows() -> list[dict[str, Any]]:
     return loaded
 
 
-@pytest.mark.slow  # draws and encodes all of it again
 def test_the_committed_sample_is_what_the_code_draws(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     """Record by record; what an encoder decides (bytes and the ids made from them) only under the recorded versions."""
     rebuilt = tmp_path / "sample"

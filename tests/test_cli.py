@@ -165,6 +165,13 @@ def test_leaderboard(small: Path, tmp_path: Path, capsys: Capture) -> None:
 # -- train, demo
 
 
+def test_info_says_why_the_decoders_are_tried_in_that_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--json"]) == 0
+    assert "resized before" in json.loads(capsys.readouterr().out)["decoder"]["order"]
+    assert main(["info"]) == 0
+    assert "PyAV is tried before decord because" in capsys.readouterr().out
+
+
 def test_train(small: Path, tmp_path: Path, capsys: Capture) -> None:
     flags = ["train", "--release", small, "--out", tmp_path, "--epochs", 1, "--size", 16, "--num-frames", 2]
     trained = as_json(capsys, *flags)

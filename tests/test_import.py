@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,52 @@ def test_without_torch_and_codecs() -> None:
     assert lines[7:10] == ["2", "2", "2"]
     assert lines[-1] == "0"
     assert any("picks none" in line and "unsafe-video-dataset[video]" in line for line in lines)
+
+
+CORE = {"pyarrow", "datasets", "huggingface-hub", "filelock", "jsonschema", "numpy", "tqdm", "rich", "shtab"}
+
+
+def core_with_what_it_needs() -> set[str]:
+    """The core requirements of pyproject.toml and, in turn, everything that they require without an extra."""
+    requirements = pytest.importorskip("packaging.requirements")
+    found: set[str] = set()
+    waiting = set(CORE)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        for line in metadata.requires(name) or []:
+            requirement = requirements.Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting |= {re.sub(r"[-_.]+", "-", requirement.name).lower()} - found
+    return found
+
+
+def test_the_core_works_with_its_own_requirements_alone() -> None:
+    """Every package that is installed here and that the core does not require is hidden, whatever it is."""
+    text = (BUILDERS.parent / "pyproject.toml").read_text(encoding="utf-8")
+    listed = text.split("\ndependencies = [")[1].split("\n]")[0]
+    assert set(re.findall(r'^  "([a-z_-]+)[^;\n]*"', listed, re.MULTILINE)) == {
+        name.replace("huggingface-hub", "huggingface_hub") for name in CORE
+    }
+    needed = core_with_what_it_needs()
+    hidden = [
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if not {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners} & (needed | {"unsafe-video-dataset"})
+        and not module.startswith("_")
+    ]
+    assert {"torch", "av", "decord", "PIL"} & set(hidden) or "torch" not in sys.modules
+    code = without(*hidden) + (
+        "import unsafe_video_dataset as u\n"
+        "r = u.Release.open()\n"
+        "print(r.verify().ok, u.aggregate(r.annotations()).num_rows, u.agreement(r.annotations(), bootstrap=10) is not None)\n"
+        "print(u.load_dataset('sample', 'annotations', split='test', streaming=True) is not None)\n"
+        "from unsafe_video_dataset.cli import main\n"
+        "print(main(['verify', 'sample', '--json']))"
+    )
+    lines = run(code).splitlines()
+    assert lines[:2] == ["True 96 True", "True"]
+    assert lines[-1] == "0"
 
 
 def test_the_command_without_torch_says_what_to_install() -> None:

@@ -31,7 +31,7 @@ from ._console import (
 from .errors import MissingDependency
 from .release import SAMPLE, Release
 from .taxonomy import CATEGORIES, CATEGORY_TITLES, CONFIGS, SPLITS
-from .video import choose_decoder, decoder_status
+from .video import WHY_THIS_ORDER, choose_decoder, decoder_status
 
 _EXIT_CODES = "Exit codes: 0 done, 1 a check failed or something broke, 2 the input or a flag can't be used."
 
@@ -152,7 +152,7 @@ def _show_info(arguments: argparse.Namespace) -> int:
     show(
         *_counts(release),
         make_table(("decoder", "status"), list(info["decoders"].items())),
-        f"decoder='auto' picks {info['decoder']['picked']}: {info['decoder']['why']}",
+        f"decoder='auto' picks {info['decoder']['picked']}: {info['decoder']['why']}\n{info['decoder']['order']}",
         make_table(("package", "version"), list(info["versions"].items())),
     )
     return 0
@@ -175,7 +175,7 @@ def _info(release: Release) -> dict[str, Any]:
         "counts": counts,
         "rows": sizes,
         "decoders": decoder_status(),
-        "decoder": {"picked": picked, "why": why},
+        "decoder": {"picked": picked, "why": why, "order": WHY_THIS_ORDER},
         "versions": _versions(),
     }
 

@@ -27,7 +27,10 @@ from .sizes import height_width
 
 Decoder = Literal["auto", "decord", "pyav", "torchcodec"]
 DECODERS: tuple[str, ...] = ("pyav", "decord", "torchcodec")
-"""The backends in the order in which `decoder="auto"` tries them: fastest first (measured at 512x512 to 224)."""
+"""The backends in the order in which `decoder="auto"` tries them."""
+WHY_THIS_ORDER = (
+    "PyAV is tried before decord because its frames can be resized before their conversion to RGB (docs/benchmarks.md)."
+)
 
 _INSTALL = "pip install 'unsafe-video-dataset[video]'"
 
@@ -55,7 +58,10 @@ def choose_decoder(decoder: Decoder | str = "auto") -> tuple[str, str]:
         status = decoders.status(candidate)
         if status.startswith("ok"):
             passed_over = f"; passed over: {' '.join(reasons)}" if reasons else ""
-            return candidate, f"first of {', '.join(DECODERS)} that works here ({status}){passed_over}"
+            return (
+                candidate,
+                f"first of {', '.join(DECODERS)} that works here ({status}){passed_over}",
+            )
         reasons.append(status)
     raise MissingDependency(f"No video decoder can be used: {' '.join(reasons)} Run: {_INSTALL}")
 
