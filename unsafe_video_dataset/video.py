@@ -28,9 +28,7 @@ from .sizes import height_width
 Decoder = Literal["auto", "decord", "pyav", "torchcodec"]
 DECODERS: tuple[str, ...] = ("pyav", "decord", "torchcodec")
 """The backends in the order in which `decoder="auto"` tries them."""
-WHY_THIS_ORDER = (
-    "PyAV is tried before decord because its frames can be resized before their conversion to RGB (docs/benchmarks.md)."
-)
+WHY_THIS_ORDER = "PyAV is tried before decord because its frames can be resized before conversion to RGB (docs/benchmarks.md)."
 
 _INSTALL = "pip install 'unsafe-video-dataset[video]'"
 
