@@ -110,4 +110,5 @@ def test_the_builders_run_from_it(bin_folder: Path, tmp_path: Path) -> None:
     ):
         assert tree(tmp_path / "release") == tree(committed)
     checked = json.loads(call(bin_folder / "unsafe-video-build", "check", "release", "--json", cwd=tmp_path))
-    assert checked["ok"] and checked["decoded"] == 96
+    assert checked["ok"]
+    assert checked["decoded"] == 96

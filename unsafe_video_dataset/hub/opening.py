@@ -21,7 +21,7 @@ def open_release(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     allow_cached: bool = False,
-    accept_terms: bool = False,
+    accept_terms: bool | str = False,
     progress: bool = True,
 ) -> Release:
     """The release of a repository at one commit, with the files that `config` and `split` need; see `download`.

@@ -21,7 +21,7 @@ def verify(
     decode: bool = False,
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
-    accept_terms: bool = False,
+    accept_terms: bool | str = False,
     progress: bool = True,
 ) -> VerifyReport:
     """Download every file of a release repository and report every fault, not only the first.
