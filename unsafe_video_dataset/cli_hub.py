@@ -192,6 +192,8 @@ def show_verified(name: object, report: VerifyReport) -> None:
         tell("fault", fault)
     seen = [(what, getattr(report, what)) for what in ("files", "videos", "decoded", "annotations")]
     verdict = "sound" if report.ok else f"{len(report.faults)} fault{'' if len(report.faults) == 1 else 's'}"
+    if report.left_out:
+        tell("warning", f"{report.left_out} files were not downloaded and not checked.")
     show(make_table(("checked", "number"), seen), Line(f"{name}: {verdict}", "good" if report.ok else "bad"))
 
 

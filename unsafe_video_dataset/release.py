@@ -26,6 +26,7 @@ from .footer import Footer, read_footer
 from .manifest import read_manifest
 from .pages import check_group
 from .parquet import check_videos, groups_with, read_columns, reading
+from .parts import Part
 from .places import Places
 from .records import arrow_schema
 from .taxonomy import CONFIGS, SPLITS
@@ -38,8 +39,9 @@ _FOLDERS = {"unsafe": ("unsafe",), "reviewed": ("unsafe", "not_unsafe")}  # of d
 class Release:
     """A release folder. Make one with `Release.open`."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], manifest_sha256: str) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], manifest_sha256: str, part: Part | None = None) -> None:
         self.path = path
+        self.part = part  # what was downloaded of it; None: all that there is
         self.manifest = manifest
         self.manifest_sha256 = manifest_sha256
 
@@ -68,7 +70,7 @@ class Release:
         return f"<Release {self.name} {self.version}: {counts['videos']} videos, {counts['unsafe']} unsafe, at {self.path}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "manifest": self.manifest, "manifest_sha256": self.manifest_sha256}
+        return {name: getattr(self, name) for name in ("path", "part", "manifest", "manifest_sha256")}
 
     @property
     def name(self) -> str:
@@ -163,7 +165,7 @@ class Release:
             raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
 
     def verify(self, *, decode: bool = False) -> integrity.VerifyReport:
-        """Check every file and row against the manifest; see `integrity.verify`."""
+        """Check every file and row (of what was downloaded) against the manifest; see `integrity.verify`."""
         return integrity.verify(self, decode=decode)
 
     def data_files(self, config: str, split: str) -> list[Path]:
@@ -223,6 +225,8 @@ class Release:
             raise IntegrityError(f"{name} of release {self.path} can't be found ({error}). Get the release anew.") from error
         if not path.is_relative_to(self.path.resolve()):
             raise IntegrityError(f"{name} of release {self.path} leads out of the release. Do not use this release.")
+        if not path.is_file() and self.part is not None and not self.part.holds(name):
+            raise FilterError(f"{name} of {self.name} was not downloaded (only {self.part}). {self.part.fix(name)}")
         if not path.is_file():
             raise IntegrityError(f"{name} is missing from release {self.path}. Get the release anew.")
         return path

@@ -10,17 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Fault, IntegrityError
-from ..taxonomy import SPLITS
+from ..parts import ALWAYS, Part
 from .listing import RemoteFile
 from .store import Store
-
-_ALWAYS = ("manifest.json", "tombstones.parquet")
-_FOLDERS = {
-    "metadata": ("metadata",),
-    "annotations": ("metadata", "annotations"),
-    "unsafe": ("metadata", "unsafe"),
-    "reviewed": ("metadata", "unsafe", "not_unsafe"),
-}
 
 
 @dataclass(frozen=True)
@@ -54,16 +46,6 @@ class Plan:
         }
 
 
-def is_wanted(path: str, config: str, split: str | None) -> bool:
-    """Whether a config (and split) needs a file. `all` needs every file but git's own."""
-    if config == "all":
-        return not path.startswith(".git")
-    splits = SPLITS if split is None else (split,)
-    starts = tuple(f"data/{folder}/{name}{end}" for folder in _FOLDERS[config] for name in splits for end in ("-", "."))
-    metadata = tuple(f"data/metadata/{name}." for name in SPLITS)  # a video is found through the metadata of all splits
-    return path in _ALWAYS or path.startswith(starts + metadata)
-
-
 def make_plan(store: Store, commit: str, config: str, split: str | None, listing: Sequence[RemoteFile]) -> Plan:
     """Compare what is wanted with what is here; every file here is read and hashed. The manifest comes first.
 
@@ -74,10 +56,11 @@ def make_plan(store: Store, commit: str, config: str, split: str | None, listing
             f"{store.repo_id} at {commit[:12]} is not a release (no manifest.json). If it holds raw upstream files, build a "
             f"release: unsafe-video-build upstream {store.repo_id} OUT"
         )
+    part = Part(config, split)
     here: list[RemoteFile] = []
     missing: list[RemoteFile] = []
-    for file in sorted(listing, key=lambda file: (file.path not in _ALWAYS, file.path)):
-        if is_wanted(file.path, config, split):
+    for file in sorted(listing, key=lambda file: (file.path not in ALWAYS, file.path)):
+        if part.holds(file.path):
             (here if is_good(store.commit(commit) / file.path, file) else missing).append(file)
     return Plan(store.repo_id, commit, store.commit(commit), config, split, tuple(missing), tuple(here))
 
@@ -106,7 +89,8 @@ def manifest_faults(plan: Plan, *, complete: bool) -> list[Fault]:
         return []  # only with config="all": raw files, not a release
     entries = _read_manifest(plan, plan.folder / "manifest.json")
     listed = {file.path for file in files}
-    gone = [name for name in sorted(entries) if is_wanted(name, plan.config, plan.split) and name not in listed]
+    part = Part(plan.config, plan.split)
+    gone = [name for name in sorted(entries) if part.holds(name) and name not in listed]
     faults = [Fault(name, "is in the manifest, and the Hub does not list it") for name in gone]
     for file in files:
         entry = entries.get(file.path)
