@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Fault, IntegrityError
+from ..integrity import sha256_file
+from ..manifest import MAX_BYTES
 from ..parts import ALWAYS, Part
 from .listing import RemoteFile
 from .store import Store
@@ -49,13 +50,19 @@ class Plan:
 def make_plan(store: Store, commit: str, config: str, split: str | None, listing: Sequence[RemoteFile]) -> Plan:
     """Compare what is wanted with what is here; every file here is read and hashed. The manifest comes first.
 
-    Raises `IntegrityError` if the commit is not a release.
+    Raises `IntegrityError` if the commit is not a release, or its manifest is listed as larger than any that is read.
     """
     if config != "all" and not any(file.path == "manifest.json" for file in listing):
         raise IntegrityError(
             f"{store.repo_id} at {commit[:12]} is not a release (no manifest.json). If it holds raw upstream files, build a "
             f"release: unsafe-video-build upstream {store.repo_id} OUT"
         )
+    for file in listing:
+        if file.path == "manifest.json" and file.size > MAX_BYTES:
+            raise IntegrityError(
+                f"manifest.json of {store.repo_id} at {commit[:12]} has {file.size:,} bytes, and at most {MAX_BYTES:,} are "
+                "read. Nothing was fetched. Do not use it; tell the owner."
+            )
     part = Part(config, split)
     here: list[RemoteFile] = []
     missing: list[RemoteFile] = []
@@ -101,7 +108,7 @@ def manifest_faults(plan: Plan, *, complete: bool) -> list[Fault]:
         sha256 = file.sha256
         here = plan.folder / file.path
         if sha256 is None and complete and here.is_file():
-            sha256 = hashlib.sha256(here.read_bytes()).hexdigest()
+            sha256 = sha256_file(here)
         if entry["bytes"] != file.size or (sha256 and entry["sha256"] != sha256):
             faults.append(Fault(file.path, "differs from the manifest"))
     return faults
@@ -109,7 +116,8 @@ def manifest_faults(plan: Plan, *, complete: bool) -> list[Fault]:
 
 def _read_manifest(plan: Plan, path: Path) -> dict[str, dict[str, Any]]:
     try:
-        found = json.loads(path.read_bytes())["files"]
+        with path.open("rb") as opened:  # `make_plan` has refused a larger one
+            found = json.loads(opened.read(MAX_BYTES))["files"]
         entries = {str(entry["path"]): {"bytes": entry["bytes"], "sha256": entry["sha256"]} for entry in found}
         if len(entries) == len(found):
             return entries
