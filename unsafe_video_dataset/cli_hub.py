@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 from ._console import Line, add_json, epilog, make_table, print_json, show, tell
 from .errors import InputError, TermsNotAccepted, plain
 from .integrity import VerifyReport
-from .release import Release, is_repo_id
+from .naming import is_repo_id, taken_for_a_repository
+from .release import Release
 from .taxonomy import CONFIGS, SPLITS
 
 T = TypeVar("T")
@@ -170,11 +171,12 @@ def _verify(arguments: argparse.Namespace) -> int:
         from .hub import verify
 
         where = {"revision": arguments.revision, "cache_dir": arguments.cache_dir, "progress": not arguments.json}
-        report = ask_terms(
-            lambda accepted: verify(path, decode=arguments.decode, accept_terms=accepted, **where),
-            accepted=arguments.accept_terms,
-            quiet=arguments.json,
-        )
+        with taken_for_a_repository(path):
+            report = ask_terms(
+                lambda accepted: verify(path, decode=arguments.decode, accept_terms=accepted, **where),
+                accepted=arguments.accept_terms,
+                quiet=arguments.json,
+            )
     elif arguments.revision:
         raise InputError("--revision is for repositories; a folder has only what is in it.")
     else:

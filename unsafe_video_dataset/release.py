@@ -24,6 +24,10 @@ from .errors import FilterError, InputError, IntegrityError, TombstonedError, on
 from .filters import Where, checked_filters, checked_names, nothing_passes
 from .footer import Footer, read_footer
 from .manifest import read_manifest
+from .naming import SAMPLE as SAMPLE
+from .naming import is_repo_id as is_repo_id
+from .naming import locate as locate
+from .naming import taken_for_a_repository
 from .pages import check_group
 from .parquet import check_videos, groups_with, read_columns, reading
 from .parts import Part
@@ -32,7 +36,6 @@ from .records import arrow_schema
 from .taxonomy import CONFIGS, SPLITS
 from .values import check_values
 
-SAMPLE = "sample"
 _FOLDERS = {"unsafe": ("unsafe",), "reviewed": ("unsafe", "not_unsafe")}  # of data/, for a config not named like its folder
 
 
@@ -57,7 +60,8 @@ class Release:
         if is_repo_id(path):
             from .hub import open_release  # the one arrow that points up: a name on the Hub needs the network
 
-            return open_release(os.fspath(path), **hub)
+            with taken_for_a_repository(path):
+                return open_release(os.fspath(path), **hub)
         if any(value not in (None, False) for key, value in hub.items() if key in ("revision", "local_files_only")):
             raise InputError(
                 f"{os.fspath(path)!r} is not a repository on the Hub; a folder has only the revision that is in it."
@@ -289,22 +293,3 @@ class Release:
 def _files(rows: pa.Table) -> dict[str, bytes]:
     pairs = zip(rows["video_id"].to_pylist(), rows["video"], strict=True)
     return {video_id: bytes(video["bytes"].as_py()) for video_id, video in pairs}
-
-
-def is_repo_id(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a repository on the Hub (`org/repo`). A folder that is there comes first."""
-    text = os.fspath(path)
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text) is not None and not Path(text).exists()
-
-
-def locate(path: str | os.PathLike[str]) -> Path:
-    """The folder of the embedded sample or of a release on disk. Raises `InputError` where there is none."""
-    if os.fspath(path) == SAMPLE:
-        return Path(__file__).parent / "sample" / "release"
-    root = Path(path)
-    if not root.is_dir():
-        raise InputError(
-            f"There is no release folder {os.fspath(path)!r}. Give a folder that `unsafe-video-build` made, 'sample', or the "
-            "name of a repository on the Hub (org/repo)."
-        )
-    return root
