@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from unsafe_video_dataset.errors import Fault, FaultsError, InputError
 
@@ -18,10 +19,11 @@ else:
 QUESTIONS = {
     "licence": "Under which licence or terms do you publish the release, and may you?",
     "ethics_approval": "Which board approved collection, labelling and release (name and number), or why is none needed?",
-    "withdrawal_contact": "Where can a person ask for the withdrawal of a video? An address that someone reads.",
+    "withdrawal_contact": "Where can a person ask for the withdrawal of a video? An e-mail or web address that someone reads.",
     "personal_data": "Which personal data does it hold (faces, names, prompts, rater ids), and what was done about it?",
     "legal_screen": "Who screened the media for content that is illegal to hold or share, by which process of yours, and when?",
 }
+_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+|https?://[^\s/]+\.[^\s]+")
 _PLACEHOLDERS = ("todo", "tbd", "fixme", "xxx", "...", "…", "?", "-", "n/a")
 
 
@@ -60,6 +62,10 @@ def read_checklist(path: Path) -> Checklist:
         for key, question in QUESTIONS.items()
         if not _answered(found.get(key))
     ]
+    contact = found.get("withdrawal_contact")
+    if _answered(contact) and not _ADDRESS.search(contact):
+        message = "has no address that a person could write to"
+        faults.append(Fault(path.name, message, field="withdrawal_contact", expected="name@example.org or https://…"))
     reviewers = found.get("reviewers")
     if not isinstance(reviewers, list) or not reviewers or not all(_answered(name, least=2) for name in reviewers):
         faults.append(Fault(path.name, "not answered", field="reviewers", expected="a list with at least one name"))
@@ -72,7 +78,7 @@ def read_checklist(path: Path) -> Checklist:
     return Checklist({key: found[key].strip() for key in QUESTIONS}, list(reviewers or []), hashlib.sha256(data).hexdigest())
 
 
-def _answered(value: object, *, least: int = 4) -> bool:
+def _answered(value: object, *, least: int = 4) -> TypeGuard[str]:
     if not isinstance(value, str):
         return False
     text = value.strip()

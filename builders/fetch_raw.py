@@ -19,7 +19,7 @@ def fetch_raw(
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
-    accept_terms: bool = False,
+    accept_terms: bool | str = False,
     progress: bool = True,
 ) -> Path:
     """Download every file of a repository of raw files at one commit; returns the folder, named as the commit.

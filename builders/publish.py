@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,7 +75,8 @@ def publish(
 ) -> Published:
     """Publish a release: gated with manual approval before the first byte is uploaded, tagged `v<release_version>`.
 
-    The release is verified, the checklist read and its hash written into the manifest. A new repository is private until all
+    The release is verified and the checklist read; its hash goes into the manifest that is uploaded, and into the one here
+    when all that was sent has come back right. A new repository is private until all
     is done, and stays so unless `public`; one that exists keeps its visibility. The gate's text and fields come from the card.
     One commit replaces what the branch held. Before the tag is set, the Hub's listing and a download through the same door as
     a user's must agree with the files here. A dry run checks all that this machine can check, and asks and writes nothing.
@@ -107,28 +108,42 @@ def publish(
         raise NotLoggedIn("Publishing needs a token that may write. Run `hf auth login`, or set HF_TOKEN.")
     if constants.is_offline_mode():
         raise OfflineError("Publishing needs the Hub, and HF_HUB_OFFLINE is set. Unset it.")
-    _replace(release.path / "manifest.json", manifest)
-    api = HfApi(token=token)
+    with _beside(release.path, manifest) as signed:
+        commit, private = _send(client, release, plan, signed, token, public=public)
+    return replace(plan, commit=commit, private=private)
+
+
+def _send(
+    client: Client, release: Release, plan: Published, signed: Path, token: str | bool | None, *, public: bool
+) -> tuple[str, bool]:
+    """Gate, upload, verify, tag; the commit, and whether the repository is private.
+
+    `signed` is the manifest with the checklist's hash. It becomes the release's own when the Hub has given everything back as
+    it should: a publish that is refused leaves the release as it was.
+    """
+    api, repo_id = HfApi(token=token), plan.repo_id
+    local = {entry["path"]: release.path / entry["path"] for entry in release.manifest["files"]} | {"manifest.json": signed}
     with _typed(repo_id):
         tagged = _tags(api, repo_id).get(plan.tag)
-    if tagged is not None and _wrong_files(client, release, repo_id, tagged):
+    if tagged is not None and _wrong_files(client, local, repo_id, tagged):
         raise RevisionError(
             f"{repo_id} has a tag {plan.tag} with other files, and a published version never changes. Raise --release-version "
             "and build."
         )
     with _typed(repo_id):
         _gate(api, repo_id)
-        commit = tagged or _upload(api, release, repo_id)
-    _verify_published(client, release, replace(plan, commit=commit), token)
+        commit = tagged or _upload(api, local, repo_id, title=f"{release.name} {release.version}")
+    _verify_published(client, local, replace(plan, commit=commit), token)
+    signed.replace(release.path / "manifest.json")
     with _typed(repo_id):
         if tagged is None:
             api.create_tag(repo_id, tag=plan.tag, revision=commit, repo_type="dataset")
         if public:
             api.update_repo_settings(repo_id, repo_type="dataset", private=False)
-        private = api.dataset_info(repo_id).private
+        private = bool(api.dataset_info(repo_id).private)
     if resolve(client, repo_id, plan.tag).sha != commit:
         raise ChecksumError(f"The tag {plan.tag} of {repo_id} is not the commit that was verified. Withdraw the tag.")
-    return replace(plan, commit=commit, private=private)
+    return commit, private
 
 
 def _signed_off(release: Release, checklist: Checklist) -> bytes:
@@ -140,13 +155,14 @@ def _signed_off(release: Release, checklist: Checklist) -> bytes:
     return (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Whole or not at all. The file stands beside the release until then: nothing else may be in it."""
-    path = path.absolute()
-    partial = path.parent.parent / f".{path.parent.name}.{path.name}-{os.getpid()}"
+@contextmanager
+def _beside(folder: Path, manifest: bytes) -> Iterator[Path]:
+    """A file with the manifest, beside the release (in it, nothing else may be): it can take its place in one step."""
+    folder = folder.absolute()
+    partial = folder.parent / f".{folder.name}.manifest.json-{os.getpid()}"
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
+        partial.write_bytes(manifest)
+        yield partial
     finally:
         partial.unlink(missing_ok=True)
 
@@ -174,34 +190,33 @@ def _gate(api: HfApi, repo_id: str) -> None:
         raise HubUnavailable(f"The Hub says that {repo_id} is not gated (gated={gated!r}); nothing was uploaded. Try again.")
 
 
-def _upload(api: HfApi, release: Release, repo_id: str) -> str:
-    """One commit on `main` that holds the files of the manifest and nothing else; its id. Never another file of the folder."""
+def _upload(api: HfApi, local: Mapping[str, Path], repo_id: str, *, title: str) -> str:
+    """One commit on `main` that holds the `local` files and nothing else; its id. Never another file of the folder."""
     head = api.dataset_info(repo_id).sha
     there = api.list_repo_files(repo_id, repo_type="dataset", revision=head)
-    wanted = ["manifest.json", *(entry["path"] for entry in release.manifest["files"])]
-    stale = [path for path in there if path not in wanted and path not in _NOT_OURS]
+    stale = [path for path in there if path not in local and path not in _NOT_OURS]
     other = [path for path in stale if not path.startswith("data/")]
     if other:
         raise InputError(
             f"{repo_id} holds {len(other)} files that are not of a release ({_some(other)}). Nothing was uploaded: publish to "
             "another repository, or delete them there first."
         )
-    operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=release.path / path) for path in wanted]
+    operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in local.items()]
     deletions = [CommitOperationDelete(path_in_repo=path, is_folder=False) for path in stale]
     commit = api.create_commit(
         repo_id,
         [*operations, *deletions],
-        commit_message=f"{release.name} {release.version}",
+        commit_message=title,
         repo_type="dataset",
         parent_commit=head,
     )
     return str(commit.oid)
 
 
-def _verify_published(client: Client, release: Release, plan: Published, token: str | bool | None) -> None:
+def _verify_published(client: Client, local: Mapping[str, Path], plan: Published, token: str | bool | None) -> None:
     """The commit must list exactly the files here, and a download of its metadata must open as this release."""
     commit = str(plan.commit)
-    wrong = _wrong_files(client, release, plan.repo_id, commit)
+    wrong = _wrong_files(client, local, plan.repo_id, commit)
     found = ""
     if not wrong:
         with TemporaryDirectory() as scratch:
@@ -222,12 +237,11 @@ def _verify_published(client: Client, release: Release, plan: Published, token: 
         )
 
 
-def _wrong_files(client: Client, release: Release, repo_id: str, commit: str) -> list[str]:
+def _wrong_files(client: Client, local: Mapping[str, Path], repo_id: str, commit: str) -> list[str]:
     """Files of a commit that are missing, too many, or of other size or hash than here."""
     listed = {file.path: file for file in list_files(client, repo_id, commit) if file.path not in _NOT_OURS}
-    wanted = {"manifest.json", *(entry["path"] for entry in release.manifest["files"])}
-    differ = {path for path in wanted & listed.keys() if listed[path].mismatch(release.path / path) is not None}
-    return sorted((listed.keys() ^ wanted) | differ)
+    differ = {path for path in local.keys() & listed.keys() if listed[path].mismatch(local[path]) is not None}
+    return sorted((listed.keys() ^ local.keys()) | differ)
 
 
 def _some(paths: Sequence[str]) -> str:

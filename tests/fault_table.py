@@ -25,7 +25,7 @@ from hub import ClientResult, LoopbackHub, Repo, run_client, start_client
 
 from unsafe_video_dataset.hub.fetch import partial_name
 from unsafe_video_dataset.hub.listing import RemoteFile
-from unsafe_video_dataset.hub.plan import is_wanted
+from unsafe_video_dataset.parts import Part
 
 DOCS = Path(__file__).parents[1] / "docs" / "faults.md"
 TRIES = 3
@@ -210,7 +210,7 @@ class Bench:
     def _wrong(self, folder: Path, expected: str) -> list[str]:
         if folder != self.store / "commits" / expected:
             return [f"another commit: {folder.name}"]
-        files = {path: blob for path, blob in self.repo.commits[expected].files.items() if is_wanted(path, "metadata", None)}
+        files = {path: blob for path, blob in self.repo.commits[expected].files.items() if Part("metadata").holds(path)}
         found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         wrong = [
             f"{path} has other bytes" for path in files if path in found and (folder / path).read_bytes() != files[path].read()

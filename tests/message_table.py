@@ -1,6 +1,7 @@
 """A sample of each message of access and download, told by the package itself: `python tests/message_table.py` writes them.
 
-docs/messages.md shows the twelve answers of `access`, and the errors. test_messages.py compares.
+docs/messages.md shows the twelve answers of `access`, and the errors; README's chapter "Access" the answers in short.
+test_messages.py compares.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from hub import LoopbackHub, run_client
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "messages.md"
+README = ROOT / "README.md"
+MARKS = ("<!-- access -->\n", "<!-- /access -->")
 COMMIT = "1" * 40
 
 STATES = (
@@ -148,6 +151,26 @@ def state_table(states: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def short_table(states: dict[str, Any]) -> str:
+    """The same for README: the first sentence of what happened and of the next step, with PAGE and ACCOUNT for the names."""
+    lines = ["| `access` says | what happened | next step |", "|---|---|---|"]
+    for state, status in states.items():
+        said = (status[part].partition(". ")[0].rstrip(".") for part in ("message", "next_step"))
+        happened, following = (
+            text.replace(status["page"], "PAGE").replace(status["account"] or "\0", "ACCOUNT") for text in said
+        )
+        lines.append(f"| {state.replace('_', ' ')} | {happened} | {following} |")
+    return "\n".join(lines) + "\n"
+
+
+def readme(text: str, states: dict[str, Any]) -> str:
+    """README with its table between the marks."""
+    before, _, rest = text.partition(MARKS[0])
+    _, mark, after = rest.partition(MARKS[1])
+    assert mark, "README has lost the marks of its table"
+    return before + MARKS[0] + "\n" + short_table(states) + "\n" + MARKS[1] + after
+
+
 def page(states: dict[str, Any], errors: dict[str, list[str]]) -> str:
     """docs/messages.md."""
     lines = [
@@ -175,4 +198,5 @@ if __name__ == "__main__":
         support.write_sound(Path(name) / "release", videos=12)
         states, errors = collect(Path(name) / "release", Path(name))
     DOCS.write_text(page(states, errors), encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8"), states), encoding="utf-8")
     sys.stdout.write(f"{len(states)} states, {len(errors)} errors\n")

@@ -98,7 +98,23 @@ def test_verify(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
     assert "extra.txt" in broken.stderr, "all faults at once"
     assert run(hub, tmp_path, "verify", str(folder), "--revision", "v1.0").ok() == 2
     assert run(hub, tmp_path, "verify", str(tmp_path / "nothing")).ok() == 2
-    assert run(hub, tmp_path, "verify", "org/missing", token=token).ok() == 1
+    for name, env, reason in (
+        ("org/missing", {}, "There is no dataset org/missing"),
+        ("release/nowhere", {"HF_HUB_OFFLINE": "1"}, "The network is switched off"),
+    ):
+        mistyped = run(hub, tmp_path, "verify", name, token=token, **env)
+        assert mistyped.ok() == 1
+        assert reason in mistyped.stderr
+        assert f"There is no folder '{name}' here" in mistyped.stderr, "the other thing that the name may mean"
+
+
+@pytest.mark.parametrize("endpoint", ["huggingface.example", "ftp://huggingface.example", "https://"])
+def test_an_endpoint_that_is_no_address_is_named(hub: LoopbackHub, tmp_path: Path, endpoint: str) -> None:
+    for command in ("access", "verify"):
+        refused = run(hub, tmp_path, command, "org/data", HF_ENDPOINT=endpoint)
+        assert refused.ok() == 2
+        assert f"HF_ENDPOINT is '{endpoint.rstrip('/')}'" in refused.stderr
+        assert "must start with https://" in refused.stderr
 
 
 def test_verify_lists_everything_that_is_wrong_on_the_hub(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """Mutated MP4s and Parquet files through `Release` and an isolated decoder: frames or a typed error, nothing else.
 
-Bounded by time (`FUZZ_SECONDS`, 80 for each half), seeded by `FUZZ_SEED`: an input is a function of (seed, number), so that
-a failure can be repeated with `FUZZ_ONLY=<number>`. Each half prints how many inputs it tried.
+Bounded by time (`FUZZ_SECONDS`, 80 for each half) or, with `FUZZ_INPUTS`, by their number alone; seeded by `FUZZ_SEED`: an
+input is a function of (seed, number), so that a failure can be repeated with `FUZZ_ONLY=<number>`. Each half prints how many
+inputs it tried, and writes it into the folder `FUZZ_REPORT`, where `tests/hostile/fuzzing.py` finds it for docs/hostile.md.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import struct
@@ -28,13 +30,15 @@ from unsafe_video_dataset import Release, isolate, load_dataset
 from unsafe_video_dataset.errors import DecodeError, UnsafeVideoError
 from unsafe_video_dataset.isolate import ChildLimits
 from unsafe_video_dataset.mp4 import inspect_mp4
-from unsafe_video_dataset.video import decode_frames, probe_video
+from unsafe_video_dataset.video import DECODERS, decode_frames, decoder_status, probe_video
 
 pytestmark = pytest.mark.slow
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "80"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 ONLY = os.environ.get("FUZZ_ONLY")
+INPUTS = os.environ.get("FUZZ_INPUTS")
+REPORT = os.environ.get("FUZZ_REPORT")
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 LIMITS = ChildLimits(memory_bytes=2**30, cpu_seconds=20, wall_seconds=30)
 MOST_SECONDS = 35.0  # for one input
@@ -54,7 +58,7 @@ def numbers() -> Iterator[tuple[int, np.random.Generator]]:
         return
     end = time.monotonic() + SECONDS
     number = 0
-    while time.monotonic() < end:
+    while time.monotonic() < end if INPUTS is None else number < int(INPUTS):
         yield number, np.random.default_rng([SEED, number])
         number += 1
 
@@ -128,6 +132,7 @@ class Tally:
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
         self.inputs = 0
+        self.refused = 0
         self.base = 0
         self.slowest = 0.0
 
@@ -138,6 +143,7 @@ class Tally:
             yield
         except UnsafeVideoError as error:
             self.outcomes[type(error).__name__] += 1
+            self.refused += 1
         except BaseException as error:
             raise AssertionError(f"input {number} (FUZZ_SEED={SEED} FUZZ_ONLY={number}): {type(error).__name__}") from error
         self.inputs += 1
@@ -153,6 +159,9 @@ class Tally:
         grown = f"{(rss() - self.base) / 2**20:.0f} MiB grown" if self.base else "memory not watched"
         told = ", ".join(f"{name} {count}" for name, count in self.outcomes.most_common())
         print(f"\nfuzz: {self.inputs} {what} tried (seed {SEED}): {told}; slowest {self.slowest:.1f} s, {grown}")
+        if REPORT:
+            facts = {"inputs": self.inputs, "seed": SEED, "refused": self.refused, "outcomes": self.outcomes}
+            (Path(REPORT) / f"{what}.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def test_mutated_videos(capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,11 +169,13 @@ def test_mutated_videos(capsys: pytest.CaptureFixture[str]) -> None:
     seeds += [path.read_bytes() for path in sorted(CLIPS.glob("*.mp4"))[:4]]
     places = [mp4_places(data) for data in seeds]
     tally = Tally()
+    decoders = ("auto", *(name for name in DECODERS if decoder_status()[name].startswith("ok")))
     for number, rng in numbers():
         which = int(rng.integers(0, len(seeds)))
         payload = rng.random() < 0.4
         data = mutate_payload(seeds[which], rng) if payload else mutate(seeds[which], rng, places[which])
-        decoder = ("auto", "pyav", "decord")[number % 3]
+        decoder = decoders[number % len(decoders)]
+        tally.outcomes[f"({decoder})"] += 1
         with tally.input(number):
             info = inspect_mp4(data)
             try:
@@ -174,7 +185,7 @@ def test_mutated_videos(capsys: pytest.CaptureFixture[str]) -> None:
                 tally.outcomes["(child ended)"] += any(word in text for word in ("crashed", "within", "SIGKILL", "took more"))
                 raise
             assert frames.shape == (info.num_frames, 3, 32, 32)
-            if number % 5 == 0:
+            if number % 7 == 0:
                 probe_video(data, isolate=LIMITS)
             tally.outcomes["frames"] += 1
     assert tally.inputs >= (1 if ONLY else 200)

@@ -18,6 +18,7 @@ from hub.wire import Reply
 from unsafe_video_dataset.errors import IntegrityError
 from unsafe_video_dataset.hub.listing import safe_path
 from unsafe_video_dataset.hub.store import size_text
+from unsafe_video_dataset.manifest import MAX_BYTES
 
 RELEASE = Path(__file__).parents[1] / "unsafe_video_dataset" / "sample" / "release"
 SPLITS = ("train", "validation", "test")
@@ -539,3 +540,14 @@ def test_a_file_that_drips_counts_as_stuck(tmp_path: Path) -> None:
         got, reason = run_client(hub, DRIP, tmp_path).ok()
     assert 0 < got < 1000
     assert reason.startswith("it drips")
+
+
+@pytest.mark.parametrize("config", ["metadata", "all"])
+def test_a_manifest_that_fills_the_memory_is_never_fetched(
+    hub: LoopbackHub, reader: Account, tmp_path: Path, config: str
+) -> None:
+    hub.repo("org/big", {"manifest.json": b'{"files": [' + b"0," * (MAX_BYTES // 2) + b"0]}", "tombstones.parquet": b"PAR1"})
+    (answer,) = steps(hub, tmp_path, {"repo": "org/big", "config": config}, token=reader.token)
+    assert answer["error"] == "IntegrityError"
+    assert "at most 67,108,864 are read" in answer["message"]
+    assert hub.log.count(kind="resolve") == hub.log.count(kind="body") == 0

@@ -56,6 +56,39 @@ result = [same, ids, tuple(items[0]["video"].shape), len(opened.video_bytes(loca
     assert size > 1000
 
 
+def test_a_release_knows_what_was_downloaded(hub: LoopbackHub, tmp_path: Path) -> None:
+    done = client(
+        hub,
+        """
+opened = Release.open("org/data", accept_terms=True)
+refused = attempt(opened.annotations)
+part, whole = opened.verify(), Release.open("org/data", config="all").verify()
+votes = Release.open("org/data", config="annotations").annotations().num_rows
+result = [refused, part.ok, part.left_out > 0, whole.ok, whole.left_out, votes > 0]
+""",
+        tmp_path,
+    )
+    refused, *rest = done.ok()
+    assert refused[1]["type"] == "FilterError"
+    assert "config='annotations'" in refused[1]["message"]
+    assert rest == [True, True, True, 0, True]
+
+
+@pytest.mark.parametrize("flags", [[], ["--no-thumbnails"]])
+def test_a_report_has_its_votes(hub: LoopbackHub, tmp_path: Path, flags: list[str]) -> None:
+    pytest.importorskip("PIL")
+    client(hub, 'result = Release.open("org/data", config="metadata", accept_terms=True).name', tmp_path).ok()
+    code = """
+import sys
+from unsafe_video_dataset.cli import main
+result = main(sys.argv[2:])
+"""
+    argv = ["report", "org/data", "--out", "page", *flags]
+    done = run_client(hub, code, tmp_path, token=hub.reader_token, argv=argv, timeout=120)  # type: ignore[attr-defined]
+    assert done.ok() == 0, done.stderr
+    assert "alpha" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+
+
 def test_a_config_downloads_what_it_needs(hub: LoopbackHub, tmp_path: Path) -> None:
     client(hub, 'result = rows(split="test")', tmp_path).ok()
     fetched = {entry.file for entry in hub.log.select(kind="body")}

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gate_support as support
@@ -22,6 +22,7 @@ from unsafe_video_dataset.hub.store import Store
 from unsafe_video_dataset.hub.terms import CONTENT_WARNING, LOG_NAME, log_access, read_log, terms_sha256, terms_text
 
 COMMIT = "a" * 40
+needs_pty = pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")
 USE = (
     support.QUICK
     + support.STEP
@@ -84,10 +85,10 @@ def test_nothing_is_fetched_before_the_terms_are_accepted(hub: LoopbackHub, fold
     assert hub.log.count(kind="body") == hub.log.count(kind="resolve") == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")
-@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 2), ("\n", 2), ("", 2)])
-def test_the_question_on_a_terminal(hub: LoopbackHub, folder: Path, tmp_path: Path, answer: str, code: int) -> None:
-    token = support.gated_repo(hub, folder)
+def on_a_terminal(
+    hub: LoopbackHub, tmp_path: Path, token: str, answer: str, asked: Callable[[], object] = lambda: None
+) -> tuple[int, bytes]:
+    """Exit code of a download that asks on a terminal, and all that the terminal got. `asked` runs while it asks."""
     script = support.QUICK + support.CLI["cli_hub"] + "\nsys.exit(result)"
     mine, theirs = os.openpty()
     argv = [sys.executable, "-c", script, "-", "download", "org/data", "--config", "metadata"]
@@ -97,16 +98,61 @@ def test_the_question_on_a_terminal(hub: LoopbackHub, folder: Path, tmp_path: Pa
     said = b""
     while b"[y/N]" not in said:
         said += os.read(mine, 4096)
+    asked()
     os.write(mine, answer.encode() or b"\x04")
     with contextlib.suppress(OSError):  # how a terminal ends on Linux
         while piece := os.read(mine, 4096):
             said += piece
-    assert child.wait(30) == code, said.decode()
+    code = child.wait(30)
     os.close(mine)
+    assert b"Traceback" not in said
+    return code, said
+
+
+@needs_pty
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 2), ("\n", 2), ("", 2)])
+def test_the_question_on_a_terminal(hub: LoopbackHub, folder: Path, tmp_path: Path, answer: str, code: int) -> None:
+    token = support.gated_repo(hub, folder)
+    found, said = on_a_terminal(hub, tmp_path, token, answer)
+    assert found == code, said.decode()
     assert b"Use it for research on safety only." in said
     assert said.count(b"[y/N]") == 1
     assert (b"verified" in said) is (code == 0)
-    assert b"Traceback" not in said
+
+
+@needs_pty
+def test_terms_can_not_steer_the_terminal(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
+    token = support.gated_repo(hub, folder)
+    hub.find("org/data").card_data["extra_gated_prompt"] = "I\x1b[2J\x1b]0;title\x07 \u202eagree"
+    code, said = on_a_terminal(hub, tmp_path, token, "y\n")
+    question = said.partition(b"[y/N]")[0]
+    assert code == 0
+    assert b"\x1b" not in question
+    assert b"\x07" not in question
+    assert "\u202e".encode() not in question
+    assert rb"I\x1b[2J\x1b]0;title\x07 \u202eagree" in question
+
+
+@needs_pty
+def test_terms_that_change_while_the_question_stands_are_not_accepted(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
+    token = support.gated_repo(hub, folder)
+    repo = hub.find("org/data")
+    code, said = on_a_terminal(hub, tmp_path, token, "y\n", lambda: repo.card_data.update(extra_gated_prompt="Other words."))
+    assert code == 1
+    assert b"Other words." in said
+    assert b"changed the terms while you read them" in said
+    assert hub.log.count(kind="body") == 0
+    state = run_client(hub, USE + 'result = Store("org/data").state()', tmp_path, token=token).ok()
+    assert "terms" not in state, "nothing is recorded that nobody saw"
+
+
+def test_a_hash_accepts_only_its_own_terms(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
+    token = support.gated_repo(hub, folder)
+    shown = terms_sha256(terms_text("org/data", "Use it for research on safety only."))
+    code = USE + "result = [attempt(go, accept_terms='0' * 64), attempt(go, accept_terms=sys.argv[2]), attempt(go)]"
+    other, mine, then = run_client(hub, code, tmp_path, token=token, argv=[shown]).ok()
+    assert other[1]["type"] == "TermsNotAccepted"
+    assert (mine[0], then[0]) == ("ok", "ok")
 
 
 def test_the_log_is_private_and_says_who_what_and_when(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ LAYERS = [
     {"taxonomy", "errors"},
     {"records"},
     {"video", "sizes", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
-    {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
+    {"release", "manifest", "parts", "naming", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
     | {"parquet", "footer", "thrift", "pages", "columns", "cell", "places"},
     {"hub", "cache", "clip_file"},
     {"torch", "batch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},

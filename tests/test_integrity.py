@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import releases
 from test_release import withdraw
 
+from unsafe_video_dataset import decoders, isolate
 from unsafe_video_dataset.errors import FaultsError
 from unsafe_video_dataset.integrity import VerifyReport
 from unsafe_video_dataset.release import Release
@@ -53,6 +55,34 @@ def test_the_embedded_sample_is_sound(sample: Release) -> None:
     report = sample.verify(decode=True)
     assert [str(fault) for fault in report.faults] == []
     assert (report.videos, report.decoded) == (96, 96)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals of a child")
+def test_a_decoder_that_crashes_is_one_fault(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify --decode` and `unsafe-video-build check` decode in a child: the crash costs one video, not the report."""
+    killer = pq.read_table(copy / releases.data_file(copy))["video_id"][0].as_py()
+    start = f"""
+import hashlib, json, os, signal, sys
+sys.path[:] = json.loads(sys.argv[1])
+from unsafe_video_dataset import _decode_child, decoders
+real = decoders.pyav_frames
+def crash(data, info):
+    if hashlib.sha256(data).hexdigest().startswith({killer!r}):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return real(data, info)
+decoders.pyav_frames = crash
+_decode_child.main()
+"""
+    monkeypatch.setattr(isolate, "_START", start)
+    monkeypatch.setattr(decoders, "pyav_frames", lambda *_: pytest.fail("decoded in this process"))
+    isolate.close_children()
+    try:
+        report = verify(copy, decode=True)
+    finally:
+        isolate.close_children()
+    (fault,) = report.faults
+    assert (fault.field, report.videos) == ("video.bytes", 24)
+    assert f"{killer}: pyav failed (the decoder crashed (SIGSEGV))" in fault.message
 
 
 def test_files_that_git_and_the_hub_put_there_are_let_be(copy: Path) -> None:

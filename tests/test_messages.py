@@ -27,8 +27,12 @@ def test_every_state_is_told(said: tuple[dict[str, Any], dict[str, list[str]]]) 
         assert status["granted"] == (state == "granted")
 
 
-def test_the_readme_leads_to_them() -> None:
-    assert "(docs/messages.md)" in (message_table.ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_readme_shows_each_answer(said: tuple[dict[str, Any], dict[str, list[str]]]) -> None:
+    text = message_table.README.read_text(encoding="utf-8")
+    assert "(docs/messages.md)" in text
+    chapter = text.partition("\n## Access\n")[2].partition("\n## ")[0]
+    assert all(f"| {state.replace('_', ' ')} | " in chapter for state in _NEXT)
+    assert text == message_table.readme(text, said[0]), "run: python tests/message_table.py"
 
 
 def test_the_page_shows_each_message(said: tuple[dict[str, Any], dict[str, list[str]]]) -> None:

@@ -41,7 +41,8 @@ def hub() -> Iterator[LoopbackHub]:
 
 def answered(path: Path, **changes: str) -> Path:
     """A checklist with an answer to everything."""
-    answers = dict.fromkeys(QUESTIONS, "An answer in the owner's words.") | changes
+    answers = dict.fromkeys(QUESTIONS, "An answer in the owner's words.")
+    answers |= {"withdrawal_contact": "Write to withdrawals@example.org.", **changes}
     lines = [f"{key} = {json.dumps(text)}" for key, text in answers.items()]
     path.write_text("\n".join([*lines, 'reviewers = ["A. Reviewer"]']), encoding="utf-8")
     return path
@@ -104,6 +105,46 @@ def test_a_dry_run_sends_and_writes_nothing(hub: LoopbackHub, out: Path, tmp_pat
     assert "Nothing was sent" in value["summary"]
     assert hub.log.select() == []
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_refused_publish_leaves_the_release_as_it_was(hub: LoopbackHub, out: Path, sound: Path, tmp_path: Path) -> None:
+    """A tag with other files, a gate that does not hold, a repository with other things, an upload that breaks off."""
+    owner = hub.account("owner", orgs=("org",))
+    answered(tmp_path / "checklist.toml")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    hub.repo("org/data", folder=sound / "v2").tag("v1.0")
+
+    def gate_is_open() -> None:
+        del hub.find("org/data").tags["v1.0"]
+        hub.fault("status", on="settings", status=503, times=None)
+
+    def other_things() -> None:
+        hub.find("org/data").commit({"thesis.pdf": b"mine"})
+
+    def breaks_off() -> None:
+        hub.find("org/data").commit({"thesis.pdf": None})
+        hub.fault("corrupt", on="body", path="manifest.json", times=None)
+
+    support.steps(hub, [gate_is_open, other_things, breaks_off, lambda: None])
+    code = PUBLISH + "result = [attempt(go)]\nfor _ in range(4):\n    step()\n    result.append(attempt(go))"
+    *refused, last = run_client(hub, code, tmp_path, token=owner.token, timeout=120).ok()
+    assert [value["type"] for _, value in refused] == ["RevisionError", "HubUnavailable", "InputError", "ChecksumError"]
+    assert last[0] == "ok", last
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path in before}
+    changed = {path for path in before if before[path] != after[path]}
+    assert changed == {out / "manifest.json"}, "and that only by the last, which was published"
+
+
+@pytest.mark.parametrize("place", ["settings", "commit"])
+def test_a_release_is_signed_off_only_when_it_is_published(hub: LoopbackHub, out: Path, tmp_path: Path, place: str) -> None:
+    owner = hub.account("owner", orgs=("org",))
+    answered(tmp_path / "checklist.toml")
+    before = (out / "manifest.json").read_bytes()
+    hub.fault("status", on=place, status=503, times=None)
+    value = run_client(hub, PUBLISH + "result = attempt(go)", tmp_path, token=owner.token).ok()
+    assert value[1]["type"] == "HubUnavailable"
+    assert (out / "manifest.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir() if "manifest" in path.name) == [], "and nothing is left beside it"
 
 
 def test_who_may_not_publish(hub: LoopbackHub, out: Path, tmp_path: Path) -> None:
@@ -223,6 +264,10 @@ def test_refuses_until_every_question_is_answered(out: Path, tmp_path: Path) -> 
     for answer in ("TODO", "todo: ask", "tbd", "…", "   ", "N/A", "xxx"):
         with pytest.raises(FaultsError, match="licence"):
             read_checklist(answered(path, licence=answer))
+    for contact in ("Ask the authors.", "@ours", "http://", "me@here"):
+        with pytest.raises(FaultsError, match="has no address that a person could write to"):
+            read_checklist(answered(path, withdrawal_contact=contact))
+    assert read_checklist(answered(path, withdrawal_contact="The form at https://example.org/withdraw")).answers
     path.write_text("licence = 3\nother = 'x'\nreviewers = ['', 'B']\n")
     with pytest.raises(FaultsError) as caught:
         read_checklist(path)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ._console import Line, add_json, epilog, make_table, print_json, show, tell
-from .errors import InputError, TermsNotAccepted
+from .errors import InputError, TermsNotAccepted, plain
 from .integrity import VerifyReport
-from .release import Release, is_repo_id
+from .naming import is_repo_id, taken_for_a_repository
+from .release import Release
 from .taxonomy import CONFIGS, SPLITS
 
 T = TypeVar("T")
@@ -38,19 +39,22 @@ def refuse_token(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", action=_NoToken, nargs="?", help=argparse.SUPPRESS)
 
 
-def ask_terms(call: Callable[[bool], T], *, accepted: bool, quiet: bool) -> T:
-    """`call(accepted)`; on a terminal, terms that are new are shown and asked about once. Raises `InputError` for a no."""
+def ask_terms(call: Callable[[bool | str], T], *, accepted: bool, quiet: bool) -> T:
+    """`call(accepted)`; on a terminal, terms that are new are shown and asked about once, and `call` gets the hash of what
+    was shown. Raises `InputError` for a no, `TermsNotAccepted` if the terms have changed meanwhile."""
     try:
         return call(accepted)
     except TermsNotAccepted as error:
         if quiet or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
         terms = error.terms
-    print(terms, file=sys.stderr)
+    print(plain(terms), file=sys.stderr)  # the owner's text must not steer the terminal on which consent is given
     print("\nDo you accept? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InputError("The terms were not accepted; nothing was downloaded.")
-    return call(True)
+    from .hub.terms import terms_sha256
+
+    return call(terms_sha256(terms))
 
 
 def _add_access(commands: Any) -> None:
@@ -154,7 +158,7 @@ def _add_verify(commands: Any) -> None:
     parser.add_argument("release", metavar="PATH|ORG/REPO", help="'sample', a release folder, or a repository on the Hub")
     parser.add_argument("--revision", help="branch, tag or commit of a repository (default: main)")
     parser.add_argument("--cache-dir", type=Path)
-    parser.add_argument("--decode", action="store_true", help="decode every video too")
+    parser.add_argument("--decode", action="store_true", help="decode every video too, in a process of its own")
     parser.add_argument("--accept-terms", action="store_true")
     add_json(parser)
     refuse_token(parser)
@@ -167,11 +171,12 @@ def _verify(arguments: argparse.Namespace) -> int:
         from .hub import verify
 
         where = {"revision": arguments.revision, "cache_dir": arguments.cache_dir, "progress": not arguments.json}
-        report = ask_terms(
-            lambda accepted: verify(path, decode=arguments.decode, accept_terms=accepted, **where),
-            accepted=arguments.accept_terms,
-            quiet=arguments.json,
-        )
+        with taken_for_a_repository(path):
+            report = ask_terms(
+                lambda accepted: verify(path, decode=arguments.decode, accept_terms=accepted, **where),
+                accepted=arguments.accept_terms,
+                quiet=arguments.json,
+            )
     elif arguments.revision:
         raise InputError("--revision is for repositories; a folder has only what is in it.")
     else:
@@ -189,6 +194,8 @@ def show_verified(name: object, report: VerifyReport) -> None:
         tell("fault", fault)
     seen = [(what, getattr(report, what)) for what in ("files", "videos", "decoded", "annotations")]
     verdict = "sound" if report.ok else f"{len(report.faults)} fault{'' if len(report.faults) == 1 else 's'}"
+    if report.left_out:
+        tell("warning", f"{report.left_out} files were not downloaded and not checked.")
     show(make_table(("checked", "number"), seen), Line(f"{name}: {verdict}", "good" if report.ok else "bad"))
 
 

@@ -46,7 +46,7 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.reveal:
         ask_to_reveal(yes=arguments.yes)
     thumbnails = not arguments.no_thumbnails
-    release = Release.open(arguments.release, config="reviewed" if thumbnails else "metadata")
+    release = Release.open(arguments.release, config="all" if thumbnails else "annotations")  # votes are shown too
     page = report.write_report(
         release,
         arguments.out,

@@ -24,22 +24,27 @@ from .errors import FilterError, InputError, IntegrityError, TombstonedError, on
 from .filters import Where, checked_filters, checked_names, nothing_passes
 from .footer import Footer, read_footer
 from .manifest import read_manifest
+from .naming import SAMPLE as SAMPLE
+from .naming import is_repo_id as is_repo_id
+from .naming import locate as locate
+from .naming import taken_for_a_repository
 from .pages import check_group
 from .parquet import check_videos, groups_with, read_columns, reading
+from .parts import Part
 from .places import Places
 from .records import arrow_schema
 from .taxonomy import CONFIGS, SPLITS
 from .values import check_values
 
-SAMPLE = "sample"
 _FOLDERS = {"unsafe": ("unsafe",), "reviewed": ("unsafe", "not_unsafe")}  # of data/, for a config not named like its folder
 
 
 class Release:
     """A release folder. Make one with `Release.open`."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], manifest_sha256: str) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], manifest_sha256: str, part: Part | None = None) -> None:
         self.path = path
+        self.part = part  # what was downloaded of it; None: all that there is
         self.manifest = manifest
         self.manifest_sha256 = manifest_sha256
 
@@ -55,7 +60,8 @@ class Release:
         if is_repo_id(path):
             from .hub import open_release  # the one arrow that points up: a name on the Hub needs the network
 
-            return open_release(os.fspath(path), **hub)
+            with taken_for_a_repository(path):
+                return open_release(os.fspath(path), **hub)
         if any(value not in (None, False) for key, value in hub.items() if key in ("revision", "local_files_only")):
             raise InputError(
                 f"{os.fspath(path)!r} is not a repository on the Hub; a folder has only the revision that is in it."
@@ -68,7 +74,7 @@ class Release:
         return f"<Release {self.name} {self.version}: {counts['videos']} videos, {counts['unsafe']} unsafe, at {self.path}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "manifest": self.manifest, "manifest_sha256": self.manifest_sha256}
+        return {name: getattr(self, name) for name in ("path", "part", "manifest", "manifest_sha256")}
 
     @property
     def name(self) -> str:
@@ -163,7 +169,7 @@ class Release:
             raise TombstonedError(f"Video {video_id} was withdrawn: {self.tombstones[video_id]}. Leave it out.")
 
     def verify(self, *, decode: bool = False) -> integrity.VerifyReport:
-        """Check every file and row against the manifest; see `integrity.verify`."""
+        """Check every file and row (of what was downloaded) against the manifest; see `integrity.verify`."""
         return integrity.verify(self, decode=decode)
 
     def data_files(self, config: str, split: str) -> list[Path]:
@@ -223,6 +229,8 @@ class Release:
             raise IntegrityError(f"{name} of release {self.path} can't be found ({error}). Get the release anew.") from error
         if not path.is_relative_to(self.path.resolve()):
             raise IntegrityError(f"{name} of release {self.path} leads out of the release. Do not use this release.")
+        if not path.is_file() and self.part is not None and not self.part.holds(name):
+            raise FilterError(f"{name} of {self.name} was not downloaded (only {self.part}). {self.part.fix(name)}")
         if not path.is_file():
             raise IntegrityError(f"{name} is missing from release {self.path}. Get the release anew.")
         return path
@@ -285,22 +293,3 @@ class Release:
 def _files(rows: pa.Table) -> dict[str, bytes]:
     pairs = zip(rows["video_id"].to_pylist(), rows["video"], strict=True)
     return {video_id: bytes(video["bytes"].as_py()) for video_id, video in pairs}
-
-
-def is_repo_id(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a repository on the Hub (`org/repo`). A folder that is there comes first."""
-    text = os.fspath(path)
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text) is not None and not Path(text).exists()
-
-
-def locate(path: str | os.PathLike[str]) -> Path:
-    """The folder of the embedded sample or of a release on disk. Raises `InputError` where there is none."""
-    if os.fspath(path) == SAMPLE:
-        return Path(__file__).parent / "sample" / "release"
-    root = Path(path)
-    if not root.is_dir():
-        raise InputError(
-            f"There is no release folder {os.fspath(path)!r}. Give a folder that `unsafe-video-build` made, 'sample', or the "
-            "name of a repository on the Hub (org/repo)."
-        )
-    return root

@@ -190,7 +190,7 @@ def video_faults(record: Record, data: bytes | None, *, file: str, decode: bool 
         if decode:
             from .video import probe_video
 
-            info = probe_video(data, name=video_id)
+            info = probe_video(data, name=video_id, isolate=True)
         else:
             info = inspect_mp4(data, name=video_id)
     except DecodeError as error:

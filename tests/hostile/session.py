@@ -2,7 +2,7 @@
 
 Routes: `control` (the watch sees what it is for), `video:<decoder>` and `video:isolated` (bytes through `decode_frames`),
 `unchecked` (bytes through each decoder in the child, the check before it left out), `release:<groups>` (folders through
-`Release`, `load_dataset` and `UnsafeVideoDataset`).
+`Release`, `load_dataset` and `UnsafeVideoDataset`), `remote:<groups>` (the same from a loopback Hub, videos over ranges).
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
-import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -23,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-LONGEST = 180  # seconds of a route
+LONGEST = 600  # seconds of a route: one that hangs ends
 MOST_MEMORY = 800 * 2**20  # bytes that a case may take
 
 
@@ -129,6 +127,28 @@ def void(_: object) -> None:
     """Done, and right."""
 
 
+def control_of_a_child(watch: Any) -> dict[str, list[str]]:
+    """What the watch sees of each thing that a decoder in the child must not do."""
+    import video_files
+
+    from hostile import child_watch
+    from unsafe_video_dataset import isolate
+    from unsafe_video_dataset.errors import DecodeError
+    from unsafe_video_dataset.video import decode_frames
+
+    seen: dict[str, list[str]] = {}
+    before = isolate._START
+    for act in child_watch.ACTS:
+        isolate.close_children()
+        isolate._START = child_watch.command(watch.child_pipe, act, watch.canary)
+        with watch.case() as seen[act], contextlib.suppress(DecodeError):
+            decode_frames(video_files.plain(), [0], decoder="pyav", isolate=True)
+        seen[act] = [event for event in seen[act] if event.startswith("child: ")]
+    isolate.close_children()
+    isolate._START = before
+    return seen
+
+
 def unchecked(watch: Any, to: Any, folder: Path) -> list[Outcome]:
     """The lures straight to each decoder in a child: its limits alone must keep files and sockets shut."""
     import video_files
@@ -157,10 +177,11 @@ def unchecked(watch: Any, to: Any, folder: Path) -> list[Outcome]:
     return outcomes
 
 
-def releases(watch: Any, to: Any, groups: str, folder: Path) -> list[Outcome]:
-    """Every hostile release of some groups through all ways to read one."""
+def releases(watch: Any, to: Any, groups: str, folder: Path, hub: Any = None) -> list[Outcome]:
+    """Every hostile release of some groups through all ways to read one: in its folder or, with a `hub`, from there."""
     import releases as good_releases
 
+    from hostile.reading import in_folder, on_the_hub, read
     from hostile.releases import RELEASES
     from unsafe_video_dataset import Release
 
@@ -168,8 +189,11 @@ def releases(watch: Any, to: Any, groups: str, folder: Path) -> list[Outcome]:
     sample = Release.open(folder / "small")
     good = {split: sample.metadata(split) for split in ("train", "validation", "test")}
     good["annotations"] = sample.annotations()
-    untouched = Outcome(groups.partition(",")[0], "untouched", "", expected_sound=True)
-    read(Run(untouched, str(folder / "small")), sample.path, good, folder / "warm", same=True)
+    untouched = Outcome("remote" if hub else groups.partition(",")[0], "untouched", "", expected_sound=True)
+    if hub:
+        hub.serve("hostile/untouched", sample.path)
+    first = on_the_hub("hostile/untouched") if hub else in_folder(sample.path)
+    read(Run(untouched, str(folder / "small")), first, good, folder / "warm", same=True)
     outcomes = [untouched]
     cases = [(group, name, case) for group in groups.split(",") for name, case in RELEASES[group].items()]
     for number, (group, name, case) in enumerate(cases):
@@ -177,103 +201,30 @@ def releases(watch: Any, to: Any, groups: str, folder: Path) -> list[Outcome]:
         root = place / "release"
         shutil.copytree(sample.path, root)
         case.make(root, to)
-        outcome = Outcome(group, name, case.tries, expected_sound=case.sound)
-        with growth(outcome), watch.case(root, place / "cache", folder / "home") as outcome.events:
+        if hub and not _plain(root):
+            continue
+        outcome = Outcome("remote" if hub else group, name, case.tries, expected_sound=case.sound)
+        source = in_folder(root)
+        if hub:
+            source = on_the_hub(f"hostile/case-{number}")
+            hub.serve(str(source.name), root)
+        with growth(outcome), watch.case(*([] if hub else [root]), place / "cache", folder / "home") as outcome.events:
             here = Path.cwd()
             os.chdir(root)
             try:
-                isolate = group == "cells"  # where the videos are what is hostile
-                read(Run(outcome, str(root)), root, good, place / "cache", same=case.same, isolate=isolate)
+                isolate = group == "cells" and not hub  # where the videos are what is hostile
+                read(Run(outcome, str(root)), source, good, place / "cache", same=case.same, isolate=isolate)
             finally:
                 os.chdir(here)
         outcomes.append(outcome)
-        shutil.rmtree(place)
+        if not hub:
+            shutil.rmtree(place)
     return outcomes
 
 
-def read(run: Run, root: Path, good: dict[str, Any], cache: Path, *, same: bool, isolate: bool = False) -> None:
-    """All ways to read a release: each gives what is right, or a typed error."""
-    import torch
-
-    from unsafe_video_dataset import Release, UnsafeVideoDataset, load_dataset
-    from unsafe_video_dataset.records import arrow_schema
-
-    ids = [str(video_id) for video_id in good["train"]["video_id"].to_pylist()]
-    opened: list[Any] = []
-    if not run.step("open", lambda: opened.append(Release.open(root))):
-        return
-    release = opened[0]
-
-    def metadata() -> str | None:
-        nonlocal ids
-        table = release.metadata("train")
-        if table.schema != arrow_schema("metadata", split=True):
-            return "another schema"
-        if same and not table.equals(good["train"]):
-            return "another table"
-        ids = [str(video_id) for video_id in table["video_id"].to_pylist()]
-        return None
-
-    def annotations() -> str | None:
-        table = release.annotations()
-        return "another table" if same and not table.equals(good["annotations"]) else None
-
-    def all_bytes() -> str | None:
-        errors = []
-        for video_id in ids:
-            try:
-                data = release.video_bytes(video_id)
-            except Exception as error:
-                errors.append(error)
-            else:
-                if hashlib.sha256(data).hexdigest()[:16] != video_id:
-                    return f"wrong bytes for {video_id}"
-        if errors:
-            raise errors[0]
-        return None
-
-    def loaded() -> str | None:
-        rows = load_dataset(root, "unsafe", split="train", cache_dir=cache)
-        return _rows_wrong(rows)
-
-    def streamed() -> str | None:
-        return _rows_wrong(load_dataset(root, "reviewed", split="train", streaming=True))
-
-    def dataset(isolate: bool) -> str | None:
-        items = UnsafeVideoDataset(root, config="reviewed", size=16, isolate=isolate)
-        errors = []
-        for number in range(len(items)):
-            try:
-                video = items[number]["video"]
-            except Exception as error:
-                errors.append(error)
-            else:
-                if video.shape != (16, 3, 16, 16) or video.dtype != torch.uint8:
-                    return f"frames of {tuple(video.shape)}"
-        if errors:
-            raise errors[0]
-        return None
-
-    run.step("metadata", metadata)
-    run.step("annotations", annotations)
-    run.step("video_bytes", all_bytes)
-    run.step("load_dataset", loaded)
-    run.step("streaming", streamed)
-    run.step("dataset", lambda: dataset(False))
-    if isolate:
-        run.step("isolated", lambda: dataset(True))
-    run.step("verify", lambda: release.verify().raise_for_faults())
-
-
-def _rows_wrong(rows: Any) -> str | None:
-    seen: set[str] = set()
-    for row in itertools.islice(rows, 200):
-        if row["video_id"] in seen:
-            return f"{row['video_id']} comes twice"
-        seen.add(row["video_id"])
-        if hashlib.sha256(bytes(row["video"])).hexdigest()[:16] != row["video_id"]:
-            return f"wrong bytes for {row['video_id']}"
-    return None if seen else "no rows"
+def _plain(root: Path) -> bool:
+    """Whether a Hub could hold the folder: plain files alone, no links and pipes."""
+    return all(path.is_dir() or path.is_file() for path in root.rglob("*")) and not any(p.is_symlink() for p in root.rglob("*"))
 
 
 def main() -> None:
@@ -285,21 +236,32 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith("HF_")]:
         del os.environ[name]
     os.environ |= {"HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "TMPDIR": str(home), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    kind, _, rest = route.partition(":")
+    hub = None
+    if kind == "remote":
+        from hostile.serve import Hub
+
+        hub = Hub()
+        os.environ |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    from hostile import child_watch
     from hostile.lures import Lures
     from hostile.watch import Watch
+    from unsafe_video_dataset import isolate
 
-    watch = Watch(folder / "outside")
+    watch = Watch(folder / "outside", allowed_ports=hub.ports if hub else ())
+    isolate._START = child_watch.command(watch.child_pipe)
     to = Lures(watch.canary, watch.tcp_port, watch.udp_port)
-    kind, _, rest = route.partition(":")
     if kind == "control":
-        control = watch.control()
+        control = watch.control() | control_of_a_child(watch)
         outcomes = [Outcome("control", name, "", {"seen": "right" if seen else "not seen"}) for name, seen in control.items()]
     elif kind == "video":
         outcomes = videos(watch, to, rest, folder)
     elif kind == "unchecked":
         outcomes = unchecked(watch, to, folder)
     else:
-        outcomes = releases(watch, to, rest, folder)
+        outcomes = releases(watch, to, rest, folder, hub)
+    if hub:
+        hub.close()
     result = {
         "route": route,
         "outcomes": [{**vars(outcome), "failures": outcome.failures} for outcome in outcomes],

@@ -10,14 +10,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from . import fuzzing
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "hostile.md"
 VIDEO_ROUTES = ["video:decord", "video:pyav", "video:torchcodec", "video:isolated"]
 RELEASE_ROUTES = ["release:cells,Parquet", "release:manifest,files"]
+REMOTE_ROUTES = ["remote:cells,Parquet", "remote:manifest,files"]
 GROUPS = ["cells", "manifest", "files", "Parquet"]
-ROUTES = ["control", *VIDEO_ROUTES, "unchecked", *RELEASE_ROUTES]
-STEPS = ("open", "metadata", "annotations", "video_bytes", "load_dataset", "streaming", "dataset", "isolated", "verify")
-LONGEST = 240  # seconds of a route
+ROUTES = ["control", *VIDEO_ROUTES, "unchecked", *RELEASE_ROUTES, *REMOTE_ROUTES]
+REMOTE_STEPS = (
+    *("open", "metadata", "annotations", "video_bytes", "load_dataset", "streaming", "dataset", "verify", "verify --decode"),
+)
+STEPS = (*REMOTE_STEPS[:7], "isolated", *REMOTE_STEPS[7:])
+LONGEST = 660  # seconds of a route: one that hangs ends
 
 Outcome = dict[str, Any]
 
@@ -27,7 +33,8 @@ _HEAD = """\
 Written by `python -m tests.hostile.table` from the cases in `tests/hostile`; `tests/test_hostile.py` tries them all and
 holds this page to what it sees. Every case runs in a process that is watched: an audit hook (sockets, programs, files
 opened outside the release, Python and its packages), a TCP and a UDP port on loopback that the cases point at, inotify
-on a canary file outside the release, and a look at the open sockets every five milliseconds.
+on a canary file outside the release, and a look at the open sockets every five milliseconds. The decoder's child process
+has an audit hook and a look at its sockets of its own, from the moment it may decode to its answer.
 """
 _VIDEOS = """\
 ## Videos
@@ -50,8 +57,15 @@ _RELEASES = """\
 ## Releases
 
 ✓: the right data (`verify`: no fault found). A name: the typed error. —: not tried, as the release did not open.
-`dataset` is `UnsafeVideoDataset`, `isolated` the same with `isolate=True` (where videos are hostile). Checksums fit, as a
-hostile author's would, except where a case is about them."""
+`dataset` is `UnsafeVideoDataset`, `isolated` the same with `isolate=True` (where videos are hostile); `verify --decode` decodes
+every video, always in the child. Checksums fit, as a hostile author's would, except where a case is about them."""
+_REMOTE = """\
+## Releases on a Hub
+
+The same releases in repositories of a loopback Hub, but those with links and pipes, which a Hub does not hold. `open`,
+`metadata`, `annotations`, `video_bytes`, `streaming` and `dataset` read videos over ranges and download the rest;
+`load_dataset` and `verify` download everything first. Connections to the Hub's own two ports are all that the watch lets pass.
+"""
 
 
 def run(route: str, folder: Path) -> list[Outcome]:
@@ -81,6 +95,8 @@ def row(outcome: Outcome) -> str:
         return f"| {case} | {tries} | {told.removeprefix('refused: ')} | {_cell(outcome['message'])} |"
     if outcome["group"] == "unchecked":
         return f"| {case} | " + " | ".join(_word(steps.get(name)) for name in ("decord", "pyav", "torchcodec")) + " |"
+    if outcome["group"] == "remote":
+        return f"| {case} | {tries} | " + " | ".join(_word(steps.get(step)) for step in REMOTE_STEPS) + " |"
     if outcome["group"] == "control":
         return f"| {case} | {'seen' if steps['seen'] == 'right' else 'not seen'} |"
     return f"| {case} | {tries} | " + " | ".join(_word(steps.get(step)) for step in STEPS) + " |"
@@ -98,25 +114,48 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
-def render(results: dict[str, list[Outcome]]) -> str:
-    """The document."""
-    videos = results["video:isolated"]
-    tried = [(route, outcome) for route in ROUTES if route != "control" for outcome in results[route]]
-    steps = [what for _, outcome in tried for what in outcome["steps"].values()]
+def totals(outcomes: list[Outcome]) -> list[int]:
+    """Cases, outcomes, right ones, typed errors, anything else, events, and cases that failed."""
+    steps = [what for outcome in outcomes for what in outcome["steps"].values()]
     right, refused = steps.count("right"), sum(what.startswith("refused: ") for what in steps)
-    cases = len(videos) + sum(len(results[route]) for route in RELEASE_ROUTES)
-    failures = sum(bool(outcome["failures"]) for _, outcome in tried)
-    events = sum(len(outcome["events"]) for _, outcome in tried)
+    events, failed = sum(len(one["events"]) for one in outcomes), sum(bool(one["failures"]) for one in outcomes)
+    return [len(outcomes), len(steps), right, refused, len(steps) - right - refused, events, failed]
+
+
+def route_line(route: str, outcomes: list[Outcome]) -> str:
+    """The route's line in the table of totals."""
+    return f"| `{route}` | " + " | ".join(map(str, totals(outcomes))) + " |"
+
+
+def summary(lines: dict[str, list[int]]) -> str:
+    """The first paragraph, from the totals of the routes."""
+    videos = lines["video:isolated"][0]
+    releases, remote = (sum(lines[route][0] for route in routes) for routes in (RELEASE_ROUTES, REMOTE_ROUTES))
+    _, steps, right, refused, other, events, failed = (sum(column) for column in zip(*lines.values(), strict=True))
+    return "\n".join(
+        [
+            f"**{videos + releases} cases: {videos} videos, each through {len(VIDEO_ROUTES)} ways to decode, and",
+            f"{releases} releases, each through {len(STEPS) - 1} or {len(STEPS)} ways to read, {remote} of them from a Hub "
+            "too.",
+            f"{steps} outcomes: {right} right data, {refused} refused with a typed error, {other} anything else.",
+            f"Sockets opened, files read outside, programs started: {events}. Cases that failed: {failed}.**",
+        ]
+    )
+
+
+def render(results: dict[str, list[Outcome]], fuzzed: dict[str, dict[str, Any]]) -> str:
+    """The document."""
+    tried = [route for route in ROUTES if route != "control"]
     lines = [
         _HEAD,
-        f"**{cases} cases: {len(videos)} videos, each through {len(VIDEO_ROUTES)} ways to decode, and {cases - len(videos)}",
-        f"releases, each through {len(STEPS) - 1} or {len(STEPS)} ways to read. {len(steps)} outcomes: {right} right data,",
-        f"{refused} refused with a typed error, {len(steps) - right - refused} anything else.",
-        f"Sockets opened, files read outside, programs started: {events}.",
-        f"Cases that failed: {failures}.**",
+        summary({route: totals(results[route]) for route in tried}),
+        "",
+        "| route | cases | outcomes | right data | typed error | anything else | opened | failed |",
+        "|---|---|---|---|---|---|---|---|",
+        *(route_line(route, results[route]) for route in tried),
         "",
         _VIDEOS,
-        *(row(outcome) for outcome in videos),
+        *(row(outcome) for outcome in results["video:isolated"]),
         "",
         _UNCHECKED,
         *(row(outcome) for outcome in results["unchecked"]),
@@ -128,6 +167,8 @@ def render(results: dict[str, list[Outcome]]) -> str:
     for group in GROUPS:
         lines += [f"### {group[0].upper()}{group[1:]}", "", f"| case | what it tries | {' | '.join(STEPS)} |"]
         lines += ["|---|---|" + "---|" * len(STEPS), *(row(one) for one in releases if one["group"] == group), ""]
+    lines += [_REMOTE, f"| case | what it tries | {' | '.join(REMOTE_STEPS)} |", "|---|---|" + "---|" * len(REMOTE_STEPS)]
+    lines += [*(row(outcome) for route in REMOTE_ROUTES for outcome in results[route]), "", *fuzzing.section(fuzzed)]
     lines += [
         "## The watch itself",
         "",
@@ -147,7 +188,7 @@ def main() -> None:
             failed = [(outcome["case"], outcome["failures"]) for outcome in results[route] if outcome["failures"]]
             print(f"{route}: {len(results[route])} cases, {len(failed)} failed", *failed, sep="\n  ")
     DOCUMENT.parent.mkdir(exist_ok=True)
-    DOCUMENT.write_text(render(results), encoding="utf-8")
+    DOCUMENT.write_text(render(results, fuzzing.run()), encoding="utf-8")
     print(DOCUMENT.relative_to(ROOT))
 
 

@@ -1,8 +1,8 @@
 """Watch this process for sockets, subprocesses and files opened where none should be.
 
 Python code is seen by an audit hook. Native code is seen by what it touches: a TCP and a UDP port on loopback that nobody
-should speak to, inotify on a canary file, and a thread that looks for sockets among the open files. `control()` shows that
-each of them sees what it is there for.
+should speak to, inotify on a canary file, and a thread that looks for sockets among the open files. The decoder's child process
+has a hook and a look of its own (`child_watch.py`). `control()` shows that each of them sees what it is there for.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 _OPENED, _ACCESSED = 0x20, 0x01
-_EVENTS = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "urllib.", "ftplib.")
+EVENTS = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "urllib.", "ftplib.")
 _QUIET_SOCKETS = ("socket.gethostname",)
-_CHILD = "_decode_child"
+_CHILD = "child_watch"
 
 
 class Watch:
     """`events` grows with everything that a case must not do. Make one at the start of a process: hooks can't be removed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, allowed_ports: Collection[int] = ()) -> None:
+        """`allowed_ports` on loopback may be connected to: those of a test's Hub."""
         self.folder = folder
+        self._ports = set(allowed_ports)
         self.canary = folder / "canary" / "secret.mp4"
         self.canary.parent.mkdir(parents=True)
         self.canary.write_bytes(b"canary")
@@ -41,9 +43,12 @@ class Watch:
             opened.setblocking(False)
         self.tcp_port, self.udp_port = self._tcp.getsockname()[1], self._udp.getsockname()[1]
         self._inotify = _inotify(self.canary) if sys.platform == "linux" else None
+        self.child_pipe = folder / "child"
+        os.mkfifo(self.child_pipe)
+        self._child_events = os.open(self.child_pipe, os.O_RDWR | os.O_NONBLOCK)  # for writing too: else it ends with a child
         self.events: list[str] = []
         self.allowed: list[str] = []
-        self._roots = _installation()
+        self._roots = installation()
         self._on = False
         self._known = _sockets()
         sys.addaudithook(self._hook)
@@ -69,11 +74,17 @@ class Watch:
             return
         if event == "open":
             self._opened(args[0])
-        elif event.startswith(_EVENTS) and event not in _QUIET_SOCKETS and not self._own_child(event, args):
+        elif event.startswith(EVENTS) and event not in _QUIET_SOCKETS and not self._permitted(event, args):
             self.events.append(f"{event} {str(args)[:120]}")
 
-    def _own_child(self, event: str, args: tuple[Any, ...]) -> bool:
-        return event == "subprocess.Popen" and any(_CHILD in str(part) for part in args[1])
+    def _permitted(self, event: str, args: tuple[Any, ...]) -> bool:
+        if event == "subprocess.Popen":
+            return any(_CHILD in str(part) for part in args[1])
+        if event == "socket.connect":
+            return args[1][0] == "127.0.0.1" and args[1][1] in self._ports
+        if event == "socket.getaddrinfo":
+            return str(args[0]) == "127.0.0.1" and args[1] in self._ports
+        return event == "socket.__new__" and bool(self._ports)  # where it leads is seen when it connects
 
     def _opened(self, path: Any) -> None:
         if isinstance(path, int) or path is None:
@@ -84,7 +95,8 @@ class Watch:
 
     def _look(self) -> None:
         while True:
-            if self._on and _sockets() - self._known:
+            found = _sockets() - self._known if self._on else set()
+            if found & _sockets_elsewhere(self._ports) if self._ports else found:
                 self.events.append("a socket is open")
             time.sleep(0.005)
 
@@ -98,6 +110,9 @@ class Watch:
             while True:
                 self._udp.recvfrom(65536)
                 self.events.append("UDP packet")
+        with contextlib.suppress(BlockingIOError):
+            while told := os.read(self._child_events, 65536):
+                self.events += told.decode("utf-8", "replace").splitlines()
         if self._inotify is not None:
             with contextlib.suppress(BlockingIOError):
                 while os.read(self._inotify, 4096):
@@ -151,7 +166,20 @@ def _sockets() -> set[str]:
     return found
 
 
-def _installation() -> list[str]:
+def _sockets_elsewhere(ports: set[int]) -> set[str]:
+    """Sockets that are connected to none of these ports. One that is connected to nothing yet is not among them."""
+    elsewhere = set()
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                port = int(fields[2].rpartition(":")[2], 16)
+                if table.startswith("udp") or (port and port not in ports):
+                    elsewhere.add(f"socket:[{fields[9]}] is open")
+    return elsewhere
+
+
+def installation() -> list[str]:
     """Folders that belong to Python, its packages and this repository, and what the system tells about itself."""
     roots = {*sysconfig.get_paths().values(), *(path for path in sys.path if path), sys.prefix, sys.base_prefix}
     roots |= {str(Path(__file__).parents[2]), "/proc", "/sys", "/dev/null", "/dev/urandom", "/etc/localtime"}

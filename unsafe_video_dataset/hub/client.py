@@ -67,7 +67,7 @@ class Client:
     def __init__(self, *, token: str | bool | None = None, patience: Patience | None = None) -> None:
         found = token if isinstance(token, str) else (None if token is False else get_token())
         self._auth = Bearer(found.strip()) if found and found.strip() else None
-        self.endpoint = constants.ENDPOINT
+        self.endpoint = _checked_endpoint(constants.ENDPOINT)
         self.patience = patience or default_patience()
 
     def __repr__(self) -> str:
@@ -186,6 +186,17 @@ class Client:
             return answer
 
         return self.patiently(clean(urlsplit(url).path), attempt)
+
+
+def _checked_endpoint(url: str) -> str:
+    """The Hub's address. Raises `InputError` for one that no request can go to."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(
+            f"HF_ENDPOINT is {clean(url)[:100]!r}, which is no address of a Hub: it must start with https:// (or http://). "
+            "Unset it to ask https://huggingface.co."
+        )
+    return url
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -33,7 +33,7 @@ def download(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     allow_cached: bool = False,
-    accept_terms: bool = False,
+    accept_terms: bool | str = False,
     progress: bool = True,
 ) -> Path:
     """Bring what `config` (and `split`) of a release repository needs to this machine; returns the folder of its commit.
@@ -42,7 +42,8 @@ def download(
     Every file, also one that was here, is checked against the Hub's hash and the manifest. `config="all"` takes every file.
     With `local_files_only` or HF_HUB_OFFLINE nothing is asked of the network. Access that was revoked closes what is here
     too, unless `allow_cached`, which warns; it also opens what is complete here while the Hub can't be reached.
-    UNSAFE_VIDEO_HUB_TIMEOUT (seconds, 30) and UNSAFE_VIDEO_HUB_TRIES (5) say how patient requests are.
+    `accept_terms` accepts the terms of a gated repository: True whatever they are, a sha256 (`terms_sha256` of the text that a
+    person saw) only those. UNSAFE_VIDEO_HUB_TIMEOUT (seconds, 30) and UNSAFE_VIDEO_HUB_TRIES (5) say how patient requests are.
 
     Raises the kinds of `AccessError`, `OfflineError`, `HubUnavailable`, `RevisionError`, `IntegrityError`, `StorageError`.
     """
@@ -108,7 +109,7 @@ def open_online(
     split: str | None,
     client: Client,
     *,
-    accept_terms: bool,
+    accept_terms: bool | str,
     progress: bool,
     faults: list[Fault] | None = None,
 ) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..parts import Part
 from ..release import Release
 from .download import download
 from .remote import RemoteRelease
@@ -21,7 +22,7 @@ def open_release(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     allow_cached: bool = False,
-    accept_terms: bool = False,
+    accept_terms: bool | str = False,
     progress: bool = True,
 ) -> Release:
     """The release of a repository at one commit, with the files that `config` and `split` need; see `download`.
@@ -32,4 +33,6 @@ def open_release(
     if stream and config in ("unsafe", "reviewed") and not local_files_only:
         return RemoteRelease.open_remote(repo_id, config=config, progress=progress, **how)
     how |= {"local_files_only": local_files_only, "allow_cached": allow_cached, "progress": progress}
-    return Release.open(download(repo_id, config=config, split=split, **how))
+    release = Release.open(download(repo_id, config=config, split=split, **how))
+    release.part = Part(config, split)  # what was not asked for is not missing
+    return release

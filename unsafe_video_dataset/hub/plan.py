@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Fault, IntegrityError
-from ..taxonomy import SPLITS
+from ..integrity import sha256_file
+from ..manifest import MAX_BYTES
+from ..parts import ALWAYS, Part
 from .listing import RemoteFile
 from .store import Store
-
-_ALWAYS = ("manifest.json", "tombstones.parquet")
-_FOLDERS = {
-    "metadata": ("metadata",),
-    "annotations": ("metadata", "annotations"),
-    "unsafe": ("metadata", "unsafe"),
-    "reviewed": ("metadata", "unsafe", "not_unsafe"),
-}
 
 
 @dataclass(frozen=True)
@@ -54,30 +47,27 @@ class Plan:
         }
 
 
-def is_wanted(path: str, config: str, split: str | None) -> bool:
-    """Whether a config (and split) needs a file. `all` needs every file but git's own."""
-    if config == "all":
-        return not path.startswith(".git")
-    splits = SPLITS if split is None else (split,)
-    starts = tuple(f"data/{folder}/{name}{end}" for folder in _FOLDERS[config] for name in splits for end in ("-", "."))
-    metadata = tuple(f"data/metadata/{name}." for name in SPLITS)  # a video is found through the metadata of all splits
-    return path in _ALWAYS or path.startswith(starts + metadata)
-
-
 def make_plan(store: Store, commit: str, config: str, split: str | None, listing: Sequence[RemoteFile]) -> Plan:
     """Compare what is wanted with what is here; every file here is read and hashed. The manifest comes first.
 
-    Raises `IntegrityError` if the commit is not a release.
+    Raises `IntegrityError` if the commit is not a release, or its manifest is listed as larger than any that is read.
     """
     if config != "all" and not any(file.path == "manifest.json" for file in listing):
         raise IntegrityError(
             f"{store.repo_id} at {commit[:12]} is not a release (no manifest.json). If it holds raw upstream files, build a "
             f"release: unsafe-video-build upstream {store.repo_id} OUT"
         )
+    for file in listing:
+        if file.path == "manifest.json" and file.size > MAX_BYTES:
+            raise IntegrityError(
+                f"manifest.json of {store.repo_id} at {commit[:12]} has {file.size:,} bytes, and at most {MAX_BYTES:,} are "
+                "read. Nothing was fetched. Do not use it; tell the owner."
+            )
+    part = Part(config, split)
     here: list[RemoteFile] = []
     missing: list[RemoteFile] = []
-    for file in sorted(listing, key=lambda file: (file.path not in _ALWAYS, file.path)):
-        if is_wanted(file.path, config, split):
+    for file in sorted(listing, key=lambda file: (file.path not in ALWAYS, file.path)):
+        if part.holds(file.path):
             (here if is_good(store.commit(commit) / file.path, file) else missing).append(file)
     return Plan(store.repo_id, commit, store.commit(commit), config, split, tuple(missing), tuple(here))
 
@@ -106,7 +96,8 @@ def manifest_faults(plan: Plan, *, complete: bool) -> list[Fault]:
         return []  # only with config="all": raw files, not a release
     entries = _read_manifest(plan, plan.folder / "manifest.json")
     listed = {file.path for file in files}
-    gone = [name for name in sorted(entries) if is_wanted(name, plan.config, plan.split) and name not in listed]
+    part = Part(plan.config, plan.split)
+    gone = [name for name in sorted(entries) if part.holds(name) and name not in listed]
     faults = [Fault(name, "is in the manifest, and the Hub does not list it") for name in gone]
     for file in files:
         entry = entries.get(file.path)
@@ -117,7 +108,7 @@ def manifest_faults(plan: Plan, *, complete: bool) -> list[Fault]:
         sha256 = file.sha256
         here = plan.folder / file.path
         if sha256 is None and complete and here.is_file():
-            sha256 = hashlib.sha256(here.read_bytes()).hexdigest()
+            sha256 = sha256_file(here)
         if entry["bytes"] != file.size or (sha256 and entry["sha256"] != sha256):
             faults.append(Fault(file.path, "differs from the manifest"))
     return faults
@@ -125,7 +116,8 @@ def manifest_faults(plan: Plan, *, complete: bool) -> list[Fault]:
 
 def _read_manifest(plan: Plan, path: Path) -> dict[str, dict[str, Any]]:
     try:
-        found = json.loads(path.read_bytes())["files"]
+        with path.open("rb") as opened:  # `make_plan` has refused a larger one
+            found = json.loads(opened.read(MAX_BYTES))["files"]
         entries = {str(entry["path"]): {"bytes": entry["bytes"], "sha256": entry["sha256"]} for entry in found}
         if len(entries) == len(found):
             return entries

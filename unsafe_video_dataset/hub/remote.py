@@ -69,7 +69,7 @@ class RemoteRelease(Release):
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
-        accept_terms: bool = False,
+        accept_terms: bool | str = False,
         progress: bool = False,
     ) -> RemoteRelease:
         """Download and verify manifest, tombstones and metadata of the revision; read the rest when it is asked for.

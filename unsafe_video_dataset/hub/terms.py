@@ -32,15 +32,19 @@ def terms_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def require_terms(store: Store, text: str, *, accept: bool) -> str:
-    """Return the hash of the terms; record them if `accept`. Raises `TermsNotAccepted`, with the text, if they are new."""
+def require_terms(store: Store, text: str, *, accept: bool | str) -> str:
+    """Return the hash of the terms; record them if `accept` is True or their hash.
+
+    Raises `TermsNotAccepted`, with the text, if they are new, or other ones than those of the hash.
+    """
     found = terms_sha256(text)
     accepted = store.state().get("terms", {})
     if found in accepted:
         return found
-    if not accept:
+    if accept is not True and accept != found:
+        why = "The owner changed the terms while you read them, and these have" if accept else "These terms have"
         fix = f"If you accept them: accept_terms=True, or `unsafe-video download {store.repo_id} --accept-terms`."
-        raise TermsNotAccepted(f"{text}\n\nThese terms have not been accepted on this machine. {fix}", text)
+        raise TermsNotAccepted(f"{text}\n\n{why} not been accepted on this machine. {fix}", text)
     store.update(terms={found: _now()})
     return found
 

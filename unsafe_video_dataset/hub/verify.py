@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ..errors import Fault
 from ..integrity import VerifyReport
@@ -21,7 +22,7 @@ def verify(
     decode: bool = False,
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
-    accept_terms: bool = False,
+    accept_terms: bool | str = False,
     progress: bool = True,
 ) -> VerifyReport:
     """Download every file of a release repository and report every fault, not only the first.
@@ -31,7 +32,7 @@ def verify(
     store = Store(check_repo_id(repo_id), cache_dir)
     check_revision(revision)
     faults: list[Fault] = []
-    how = {"accept_terms": accept_terms, "progress": progress}
+    how: dict[str, Any] = {"accept_terms": accept_terms, "progress": progress}
     client = Client(token=token)
     folder = open_online(store, revision, "all", None, client, faults=faults, **how)
     report = Release.open(folder).verify(decode=decode)
