@@ -24,7 +24,7 @@ from datasets.exceptions import DatasetGenerationError
 from .arrow_cache import damage, drop_if_damaged, one_at_a_time, write_record
 from .errors import ChecksumError, FilterError, IntegrityError, UnsafeVideoError, one_of
 from .filters import checked_names
-from .hub.purge import remember_copy
+from .hub.copies import remember_copy
 from .lazy_video import LazyVideo
 from .parquet import check_videos, reading
 from .records import SCHEMA_VERSION, arrow_schema, features
