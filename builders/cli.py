@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from unsafe_video_dataset._console import add_completion, add_json, epilog, make_table, print_json, run, show
 from unsafe_video_dataset.errors import InputError
+from unsafe_video_dataset.hub.copies import remember_copy
 from unsafe_video_dataset.taxonomy import CATEGORIES
 from unsafe_video_dataset.votes import Tie
 
@@ -109,6 +110,7 @@ def _upstream(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         release_version=arguments.release_version,
     )
+    remember_copy(raw, arguments.out, kind="builds")  # `purge` says that it is there; it is the user's own
     report = build_upstream(raw, arguments.out, settings, overwrite=arguments.overwrite)
     if arguments.json:
         print_json(report.to_dict())

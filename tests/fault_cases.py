@@ -64,16 +64,34 @@ def _kinds() -> list[FaultCase]:
     cases: list[FaultCase] = []
     for kind, label in KINDS.items():
         where = {"on": kind, **({"path": TRAIN} if kind in ("resolve", "body") else {})}
-        down, limited = "HubUnavailable", "RateLimited"
+        down, limited, needed = "HubUnavailable", "RateLimited", kind != "whoami"
+        # Without the account's name a download goes on: whether it may read is for auth-check to say.
+        busy, full = (down, limited) if needed else (OK, OK)
         for status in (500, 503):
             cases += _pair(
-                f"{status} on {label}", OK, down, f"{status} on {label}", str(status), name="status", status=status, **where
+                f"{status} on {label}",
+                OK,
+                busy,
+                f"{status} on {label}",
+                str(status) if needed else "",
+                name="status",
+                status=status,
+                **where,
             )
         cases += _pair(
-            f"429 on {label}", OK, limited, f"429 on {label}", "1 seconds", name="rate_limit", retry_after=1, **where
+            f"429 on {label}",
+            OK,
+            full,
+            f"429 on {label}",
+            "1 seconds" if needed else "",
+            name="rate_limit",
+            retry_after=1,
+            **where,
         )
         day = {"name": "rate_limit", "retry_after": 86400, **where}
-        cases += _pair(f"429 for a day on {label}", limited, limited, f"429 for a day on {label}", "24 hours", **day)
+        cases += _pair(
+            f"429 for a day on {label}", full, full, f"429 for a day on {label}", "24 hours" if needed else "", **day
+        )
         cases += _pair(f"stall before the answer of {label}", OK, down, name="stall", after=None, seconds=60, **where)
         cases += _pair(f"reset before the answer of {label}", OK, down, name="reset", after=None, **where)
         # A log-in page does not go away in a second: where JSON is due it is reported at once, where a file is, tried again.
@@ -160,6 +178,14 @@ def _states() -> list[FaultCase]:
         FaultCase("damaged partial file", "once", OK, how="partial"),
         FaultCase("kept listing damaged, offline", "always", "OfflineError", how="listing_offline",
                   words="not on this machine"),
+        FaultCase("what the Hub last said can't be read", "once", OK, how="state"),
+        FaultCase("what the Hub last said can't be read, offline", "always", "StorageError", how="state_offline",
+                  words="can't be read"),
+        FaultCase("access revoked, only `access` was told, then offline", "-", "AccessError", how="revoked_asked_offline",
+                  words="last denied"),
+        FaultCase("rows that `load_dataset` cached edited, mtime kept", "once", OK, how="rows_edited"),
+        FaultCase("rows that `load_dataset` cached edited, mtime kept, offline", "once", OK, how="rows_edited_offline"),
+        FaultCase("rows that `load_dataset` cached truncated", "once", OK, how="rows_truncated"),
         FaultCase("two processes at once", "-", OK, how="two_processes"),
         FaultCase("SIGKILL mid-body and rerun", "once", OK, how="killed"),
         FaultCase("SIGKILL mid-body, then offline", "always", "OfflineError", how="killed_offline", words="missing"),

@@ -21,6 +21,7 @@ from typing import Any
 
 import stock_outcomes
 from fault_cases import CASES, CUT, MANIFEST, OK, RELEASE, TRAIN, FaultCase
+from fault_rows import LOAD, the_rows
 from hub import ClientResult, LoopbackHub, Repo, run_client, start_client
 
 from unsafe_video_dataset.hub.fetch import partial_name
@@ -35,7 +36,7 @@ CLEAN_RUN = 13  # requests: account, access, revision, listing, manifest, and tw
 CLIENT = """
 import json, os, sys, traceback, urllib.error, urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from unsafe_video_dataset.hub import download
+from unsafe_video_dataset.hub import access, download
 
 def switch(number):
     try:
@@ -47,6 +48,9 @@ def call(job, step):
     what, _, revision = step.partition(" ")
     if what == "switch":
         return switch(job["number"])
+    if what == "asked":
+        access(job["repo"], token=job["token"])
+        return None
     where = dict(revision=revision or None, config="metadata", token=job["token"], cache_dir=job["cache"], progress=False)
     try:
         return ["ok", str(download(job["repo"], accept_terms=True, local_files_only=what == "offline", **where))]
@@ -77,7 +81,6 @@ if job.get("limit"):
 result = attempt(lambda: str(download(job["repo"], config="metadata", cache_dir=job["cache"], accept_terms=True,
                                       local_files_only=job.get("offline", False), progress=False)))
 """
-
 STEPS = {
     "download": ["online"],
     "moved": ["online", "switch", "online"],
@@ -86,10 +89,11 @@ STEPS = {
     "other_revision": ["online v1", "offline v2"],
     "revoked": ["online", "switch", "online"],
     "revoked_offline": ["online", "switch", "online", "offline"],
+    "revoked_asked_offline": ["online", "switch", "asked", "offline"],
     "revoked_other": ["online v1", "switch", "online v2"],
     "partial": ["switch", "online"],
-    **{name: ["online", "switch", "online"] for name in ("corrupted", "truncated", "edited", "linked")},
-    **{f"{name}_offline": ["online", "switch", "offline"] for name in ("corrupted", "truncated", "edited", "listing")},
+    **{name: ["online", "switch", "online"] for name in ("corrupted", "truncated", "edited", "linked", "state")},
+    **{f"{name}_offline": ["online", "switch", "offline"] for name in ("corrupted", "truncated", "edited", "listing", "state")},
 }
 SECOND = ("moved", "moved_offline")  # the cases whose right answer is the second commit
 
@@ -125,7 +129,7 @@ class Bench:
         self.calls = STEPS.get(case.how, ["online"] * 2)
         for fault in case.faults:
             self._switch_on(dict(fault))
-        if "switch" in self.calls:
+        if "switch" in self.calls or case.how.startswith("rows"):
             hub.fault("call", on="other", path=f"/switch/{number}", run=self.change)
 
     def _switch_on(self, fault: dict[str, Any]) -> None:
@@ -140,19 +144,23 @@ class Bench:
         """What happens between two calls."""
         how = self.case.how.removesuffix("_offline")
         file = self.store / "commits" / self.first / TRAIN
+        if how.startswith("rows"):
+            file = next(self.cache.rglob("unsafe_video_dataset-test.arrow"))
         if how.startswith("moved"):
             self.repo.move("main", self.second)
         elif how.startswith("revoked"):
             self.repo.gate(self.account.name, "revoked")
-        elif how in ("corrupted", "edited"):
+        elif how.endswith(("corrupted", "edited")):
             times = file.stat()
             data = bytearray(file.read_bytes())
             data[len(data) // 2] ^= 0xFF
             file.write_bytes(data)
-            if how == "edited":
+            if how.endswith("edited"):
                 os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-        elif how == "truncated":
+        elif how.endswith("truncated"):
             os.truncate(file, 1000)
+        elif how == "state":
+            (self.store / "state.json").write_text('{"access": {"gran')
         elif how == "linked":
             data, other = file.read_bytes(), self.cache / "elsewhere"
             other.write_bytes(data)
@@ -278,6 +286,14 @@ def special(bench: Bench, tmp_path: Path) -> Outcome:
         if how == "killed" and [e.range for e in again if e.file == TRAIN] != [f"bytes={CUT}-"]:
             outcome.problems.append(f"not resumed: {again}")
         return outcome
+    if how.startswith("rows"):
+        switch = f"{hub.endpoint}/switch/{bench.number}"
+        job = {"repo": bench.repo.id, "cache": str(bench.cache), "switch": switch, "offline": how.endswith("_offline")}
+        kind, value = done(run_client(hub, LOAD, tmp_path, token=token, env=ENV, argv=[json.dumps(job)]))
+        outcome = bench.judge(["rows", None] if kind == "ok" else [kind, value])
+        if kind == "ok" and value != the_rows():
+            outcome.problems.append("other rows than the release's")
+        return outcome
     answer = done(client(run_client, limit=CUT * 2))
     if how == "full":
         return bench.judge(answer, done(client(run_client, offline=True)))
@@ -330,7 +346,8 @@ def document(outcomes: dict[str, Outcome]) -> str:
         "",
         "Written by `python tests/fault_table.py`; `tests/test_hub_fault_table.py` runs the same cases and compares.",
         "",
-        "Each line is a fault of the Hub, the network, the disk or another process, met once or always. *Stock client* is",
+        "Each line is a fault of the Hub, the network, the disk or another process, met once or always by `download` (by",
+        "`load_dataset` where the line says so: its videos are compared by their sha256). *Stock client* is",
         "what huggingface_hub 2.4 and datasets 5.2 do under the same fault (`tests/stock_outcomes.py`; `-`: not measured).",
         "*This package* either hands over the right bytes, each file compared byte for byte, or raises the typed error named.",
         f"*Requests*: all that were sent; {CLEAN_RUN} is a call without a fault, and {TRIES} tries were allowed (default: 5).",

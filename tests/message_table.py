@@ -1,6 +1,6 @@
 """A sample of each message of access and download, told by the package itself: `python tests/message_table.py` writes them.
 
-docs/messages.md shows the twelve answers of `access`, and the errors; README's chapter "Access" the answers in short.
+docs/messages.md shows the thirteen answers of `access`, and the errors; README's chapter "Access" the answers in short.
 test_messages.py compares.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import gate_support as support
 from hub import LoopbackHub, run_client
+from hub.wire import Reply
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "messages.md"
@@ -67,6 +68,10 @@ step()  # bodies arrive changed
 say("the Hub serves other bytes than it lists", download, "org/data", revision="main", **here)
 edited.write_bytes(sound)
 step()  # access is revoked
+before = (folder.parent.parent / "state.json").read_text()
+(folder.parent.parent / "state.json").write_text(before[:20])
+say("what the Hub last said can't be read, and now offline", download, "org/data", local_files_only=True, **here)
+(folder.parent.parent / "state.json").write_text(before)
 say("access was revoked", download, "org/data", **here)
 say("access was revoked, and now offline", download, "org/data", local_files_only=True, **here)
 say("access was revoked, and allow_cached=True", download, "org/data", allow_cached=True, **here)
@@ -101,11 +106,14 @@ def collect(folder: Path, tmp_path: Path) -> tuple[dict[str, Any], dict[str, lis
             ("pending", "org/data", accounts["waiting"]),
             ("rejected", "org/data", accounts["declined"]),
             ("missing_or_private", "org/absent", accounts["reader"]),
+            ("renamed", "org/former", accounts["reader"]),
             ("disabled", "org/disabled", accounts["reader"]),
             ("rate_limited", "org/data", accounts["reader"]),
             ("hub_down", "org/data", accounts["reader"]),
         ]
+        moved = Reply(307, {"Location": "/api/datasets/org/data/auth-check"}, b"")
         faults = {
+            "renamed": lambda: hub.fault("rewrite", path="/api/datasets/org/former*", edit=lambda _: moved),
             "rate_limited": lambda: hub.fault("rate_limit", on="auth_check", retry_after=40, times=None),
             "hub_down": lambda: hub.fault("status", on="auth_check", status=503, times=None),
         }
@@ -143,7 +151,7 @@ def _errors(hub: LoopbackHub, folder: Path, accounts: dict[str, str], tmp_path: 
 
 
 def state_table(states: dict[str, Any]) -> str:
-    """The twelve answers of `access`, as Markdown."""
+    """The thirteen answers of `access`, as Markdown."""
     lines = ["| `access` says | what happened, and the next step |", "|---|---|"]
     for state, status in states.items():
         said = f" The Hub says: “{status['server']}”" if status["server"] else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hub import Account, LoopbackHub, Repo, run_client
+from hub.wire import Reply
 
 RELEASE = Path(__file__).parents[1] / "unsafe_video_dataset" / "sample" / "release"
 QUICK = {"UNSAFE_VIDEO_HUB_TRIES": "2", "UNSAFE_VIDEO_HUB_TIMEOUT": "5"}
@@ -170,25 +171,69 @@ def test_rate_limited_says_how_long_and_does_not_wait(hub: LoopbackHub, repo: Re
     assert "in 4 minutes" in got["next_step"]
     assert hub.log.count(kind="auth_check") == 1
     hub.clear_faults()
-    hub.fault("rate_limit", on="whoami", retry_after=None, window=86400, times=None)
+    hub.fault("rate_limit", on="*", retry_after=None, window=86400, times=None)
     got = ask(hub, tmp_path / "2", job)["limited"]
     assert (got["state"], got["retry_after_seconds"], got["account"]) == ("rate_limited", 86400, None)
     assert "in 24 hours" in got["next_step"]
     hub.clear_faults()
     strange = {f"odd-{number}": text for number, text in enumerate(("nan", "inf", "-5", "soon", "9" * 400))}
     for name, text in strange.items():
-        hub.fault("rate_limit", on="whoami", by=name, retry_after=text, times=None)
+        hub.fault("rate_limit", by=name, retry_after=text, times=None)
     jobs: dict[str, tuple[str, str | None]] = {name: (repo.id, hub.account(name).token) for name in strange}
     for status in ask(hub, tmp_path / "3", jobs).values():
         assert (status["state"], status["retry_after_seconds"]) == ("rate_limited", None)
         assert "Try again later" in status["next_step"]
 
 
+def test_only_the_name_is_missing_where_whoami_alone_fails(
+    hub: LoopbackHub, repo: Repo, reader: Account, tmp_path: Path
+) -> None:
+    faults: dict[str, dict[str, Any]] = {
+        "limited": {"name": "rate_limit", "retry_after": 86400},
+        "limited for a moment": {"name": "rate_limit", "retry_after": 0},
+        "500": {"name": "status", "status": 500},
+        "503": {"name": "status", "status": 503},
+    }
+    jobs: dict[str, tuple[str, str | None]] = {}
+    for name, fault in faults.items():
+        jobs[name] = (repo.id, hub.account(name, role="read").token)
+        repo.gate(name, "granted")
+        hub.fault(**fault, on="whoami", by=name, times=None)
+    jobs["503, rejected"] = (repo.id, hub.account("503, rejected", role="read").token)
+    repo.gate("503, rejected", "rejected")
+    hub.fault("status", status=503, on="whoami", by="503, rejected", times=None)
+    got = ask(hub, tmp_path, jobs)
+    assert [(status["state"], status["account"]) for status in got.values()] == [("granted", None)] * 4 + [("rejected", None)]
+    assert hub.log.count(kind="auth_check") == len(jobs)
+    assert hub.log.count(kind="whoami") <= 2 * len(jobs), "a name is not worth a long wait"
+
+
+def test_a_repository_that_moved_says_where_to(hub: LoopbackHub, repo: Repo, reader: Account, tmp_path: Path) -> None:
+    targets = {
+        "old/name": "/api/datasets/org/data/auth-check",
+        "old/absolute": f"{hub.endpoint}/api/datasets/org/data/auth-check",
+        "old/self": "/api/datasets/old/self/auth-check",
+        "old/far": "http://127.0.0.1:9/api/datasets/org/data/auth-check",
+        "old/odd": "/api/datasets/org/da%0Ata/auth-check",
+        "old/page": "/login",
+    }
+    for name, target in targets.items():
+        moved = Reply(308 if name == "old/absolute" else 307, {"Location": target}, b"")
+        hub.fault("rewrite", path=f"/api/datasets/{name}*", edit=lambda _, moved=moved: moved, times=None)
+    got = ask(hub, tmp_path, {name: (name, reader.token) for name in targets})
+    for name in ("old/name", "old/absolute"):
+        assert (got[name]["state"], got[name]["error"]) == ("renamed", "RepositoryRenamed")
+        assert f"{name} has moved to org/data." in got[name]["message"]
+        assert "unsafe-video access org/data" in got[name]["next_step"]
+        assert got[name]["page"] == f"{hub.endpoint}/datasets/org/data"
+    assert {got[name]["state"] for name in targets if name not in ("old/name", "old/absolute")} == {"hub_down"}
+
+
 def test_hub_down_offline_and_portals_are_not_access(hub: LoopbackHub, repo: Repo, reader: Account, tmp_path: Path) -> None:
     job: dict[str, tuple[str, str | None]] = {"it": (repo.id, reader.token)}
     page = b"<html>Log in</html>"
     faults: dict[str, dict[str, Any]] = {
-        "down": {"name": "status", "on": "whoami", "status": 503},
+        "down": {"name": "status", "status": 503},
         "portal": {"name": "captive", "on": "whoami"},
         "portal at the gate": {"name": "captive", "on": "auth_check"},
         "portal that calls its page JSON": {"name": "status", "on": "auth_check", "status": 200, "body": page},
@@ -242,7 +287,7 @@ result = [attempt(access, name)[1]["type"] for name in names]
 def test_command_line(hub: LoopbackHub, repo: Repo, reader: Account, tmp_path: Path) -> None:
     accounts = {name: hub.account(name, role="read").token for name in ("waiting", "limited")}
     repo.gate("waiting", "pending")
-    hub.fault("rate_limit", on="whoami", by="limited", retry_after=3600)
+    hub.fault("rate_limit", by="limited", retry_after=3600, times=None)
     jobs: list[tuple[list[str], str | None]] = [
         (["access", repo.id], reader.token),
         (["access", repo.id], None),

@@ -17,7 +17,8 @@ import gate_support as support
 import pytest
 from hub import LoopbackHub, client_env, run_client, start_client
 
-from unsafe_video_dataset.hub.purge import purge, remember_copy
+from unsafe_video_dataset.hub.copies import remember_copy
+from unsafe_video_dataset.hub.purge import purge
 from unsafe_video_dataset.hub.store import Store
 from unsafe_video_dataset.hub.terms import CONTENT_WARNING, LOG_NAME, log_access, read_log, terms_sha256, terms_text
 
@@ -226,7 +227,7 @@ def test_purge_removes_every_copy_and_nothing_else(hub: LoopbackHub, folder: Pat
         USE
         + """
 mine, other = Path(go(accept_terms=True)), Path(go("org/other"))
-from unsafe_video_dataset.hub.purge import remember_copy
+from unsafe_video_dataset.hub.copies import remember_copy
 arrow = Path("arrow/release/unsafe/0.0.0/abc")
 arrow.mkdir(parents=True)
 (arrow / "release-train.arrow").write_bytes(b"x" * 1000)

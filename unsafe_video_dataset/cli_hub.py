@@ -119,7 +119,7 @@ def _download(arguments: argparse.Namespace) -> int:
 
     where: dict[str, Any] = {name: getattr(arguments, name) for name in ("revision", "config", "split", "cache_dir")}
     if arguments.dry_run:
-        _print_plan(plan_download(arguments.repo_id, **where), as_json=arguments.json)
+        _print_plan(plan_download(arguments.repo_id, local_files_only=arguments.offline, **where), as_json=arguments.json)
         return 0
     how = {"local_files_only": arguments.offline, "progress": not arguments.json}
     folder = ask_terms(
@@ -203,25 +203,28 @@ def _add_purge(commands: Any) -> None:
     parser = commands.add_parser(
         "purge",
         help="remove every copy of a repository from this machine",
-        description="Remove every copy that this package made of a repository: downloads and the rows that datasets cached.",
+        description="Remove every copy that this package made of a repository, wherever it is: downloads, rows that datasets "
+        "cached, clips, exports, reports. Exit code 0 only if nothing is left; what is left is listed.",
         **epilog("unsafe-video purge org/repo"),
     )
     parser.add_argument("repo_id", metavar="ORG/REPO")
-    parser.add_argument("--cache-dir", type=Path)
+    parser.add_argument("--cache-dir", type=Path, help="only what lives here (default: every cache folder that was used)")
     add_json(parser)
     parser.set_defaults(call=_purge)
 
 
 def _purge(arguments: argparse.Namespace) -> int:
-    from .hub import purge
+    from .hub.purge import purge_all
     from .hub.store import size_text
 
-    files, size = purge(arguments.repo_id, cache_dir=arguments.cache_dir)
+    done = purge_all(arguments.repo_id, cache_dir=arguments.cache_dir)
+    for sentence in done.left:
+        tell("warning", sentence)
     if arguments.json:
-        print_json({"repo_id": arguments.repo_id, "files": files, "bytes": size})
+        print_json(done.to_dict())
     else:
-        print(f"Removed {files} files ({size_text(size)}) of {arguments.repo_id}.")
-    return 0
+        print(f"Removed {done.files} files ({size_text(done.bytes)}) of {arguments.repo_id}.")
+    return 1 if done.left else 0
 
 
 def _add_log(commands: Any) -> None:
@@ -232,18 +235,21 @@ def _add_log(commands: Any) -> None:
         "switches it off.",
         **epilog("unsafe-video log"),
     )
-    parser.add_argument("--cache-dir", type=Path)
+    parser.add_argument("--cache-dir", type=Path, help="the log that lives here (default: of every cache folder that was used)")
     add_json(parser)
     parser.set_defaults(call=_log)
 
 
 def _log(arguments: argparse.Namespace) -> int:
-    from .hub.terms import read_log
+    from .hub.terms import count_log
 
-    lines = read_log(arguments.cache_dir)
+    lines, unreadable = count_log(arguments.cache_dir)
+    if unreadable:
+        tell("warning", f"{unreadable} line{'' if unreadable == 1 else 's'} of the log can't be read and are not shown")
     if arguments.json:
         print_json(lines)
         return 0
-    columns = ("when", "account", "repo_id", "commit", "config", "how")
-    show(make_table(columns, [[str(line.get(key) or "-")[:40] for key in columns] for line in lines]))
+    columns = ("when", "account", "repo_id", "commit", "config", "terms", "how")
+    rows = [{**line, "terms": str(line.get("terms_sha256") or "")[:12]} for line in lines]
+    show(make_table(columns, [[str(row.get(key) or "-")[:40] for key in columns] for row in rows]))
     return 0

@@ -85,6 +85,10 @@ class RepositoryDisabled(AccessError):
     """The Hub has switched the repository off."""
 
 
+class RepositoryRenamed(UnsafeVideoError, LookupError):
+    """The repository has another name now; the message says which."""
+
+
 class OfflineError(UnsafeVideoError, ConnectionError):
     """Something is not on this machine and the network is off."""
 

@@ -1,7 +1,8 @@
 """`load_dataset` and the `datasets` builder under it.
 
 Rows come from a checked `Release`; the `video` column is a lazy `VideoHandle`. The Arrow cache is keyed by the manifest's
-hash and the selection, not by a path or a date, so it can't hand out another release's rows.
+hash and the selection, not by a path or a date, so it can't hand out another release's rows; its files are hashed each time
+before they are opened (`arrow_cache`), and made anew if they were changed.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ import hashlib
 import json
 import os
 import re
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -21,68 +20,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
-from datasets.features.features import register_feature
 
-from .errors import FilterError, IntegrityError, UnsafeVideoError, one_of
+from .arrow_cache import damage, drop_if_damaged, one_at_a_time, write_record
+from .errors import ChecksumError, FilterError, IntegrityError, UnsafeVideoError, one_of
 from .filters import checked_filters, checked_names
-from .hub.purge import remember_copy
+from .hub.copies import remember_copy
+from .lazy_video import LazyVideo
 from .parquet import check_videos, reading
 from .records import SCHEMA_VERSION, arrow_schema, features
 from .release import SAMPLE, Release
 from .taxonomy import CONFIGS, SPLITS
 from .values import check_values
-from .video import VideoHandle
 
 _TABLES: dict[str, Any] = {"unsafe": "video", "reviewed": "video", "metadata": "metadata", "annotations": "annotation"}
-
-
-@dataclass
-class LazyVideo:
-    """A `datasets` feature whose value is a `VideoHandle`: facts from the MP4 header, frames only when asked for."""
-
-    decode: bool = True
-    id: str | None = field(default=None, repr=False)
-    dtype: ClassVar[str] = "unsafe_video_dataset.VideoHandle"
-    pa_type: ClassVar[Any] = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    _type: str = field(default="LazyVideo", init=False, repr=False)
-
-    def __call__(self) -> pa.DataType:
-        return self.pa_type
-
-    def encode_example(self, value: Any) -> dict[str, Any]:
-        """A handle, bytes, or `{"bytes", "path"}` as Arrow stores it. A path alone is refused: nothing is opened by name."""
-        if isinstance(value, VideoHandle):
-            return {"bytes": bytes(value), "path": f"{value.name}.mp4"}
-        if isinstance(value, (bytes, bytearray)):
-            return {"bytes": bytes(value), "path": _file_name(value)}
-        if isinstance(value, dict) and value.get("bytes") is not None:
-            return {"bytes": value["bytes"], "path": value.get("path")}
-        raise TypeError(f"A video column takes MP4 bytes or a VideoHandle, not {type(value).__name__}.")
-
-    def decode_example(self, value: dict[str, Any], token_per_repo_id: Any = None) -> VideoHandle:
-        """The stored struct as a `VideoHandle`."""
-        return VideoHandle(value["bytes"], name=(value["path"] or "video").removesuffix(".mp4")[:200])
-
-    def cast_storage(self, storage: pa.Array) -> pa.Array:
-        """Arrow values of this feature: the struct, or plain MP4 bytes."""
-        if pa.types.is_binary(storage.type) or pa.types.is_large_binary(storage.type):
-            paths = pa.array([_file_name(data.as_buffer()) if data.is_valid else None for data in storage], pa.string())
-            storage = pa.StructArray.from_arrays([storage.cast(pa.binary()), paths], ["bytes", "path"])
-        return storage.cast(self.pa_type)
-
-    def flatten(self) -> dict[str, Any]:
-        """Columns after `Dataset.flatten()`."""
-        return {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
-
-
-def _file_name(data: Any) -> str:
-    """`map` hands back bytes without their name; a video's name follows from its content."""
-    return f"{hashlib.sha256(data).hexdigest()[:16]}.mp4"
-
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", UserWarning)  # 'register_feature is experimental': constraints.txt pins it, tests use it
-    register_feature(LazyVideo, "LazyVideo")
 
 
 class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
@@ -95,6 +45,7 @@ class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     VERSION = datasets.Version(SCHEMA_VERSION)
     BUILDER_CONFIGS: ClassVar[list[Any]] = [datasets.BuilderConfig(name=name) for name in CONFIGS]
     DEFAULT_CONFIG_NAME = "unsafe"
+    _sound: str | None = None  # the folder whose files were just checked
 
     def __init__(
         self,
@@ -182,14 +133,44 @@ class ReleaseBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                     chosen = rows.select(self.columns).cast(arrow)
                 yield Key(number, group), chosen
 
-    def download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-        """As in `datasets`, but an error of ours comes as itself, not wrapped."""
+    def download_and_prepare(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
+        """As in `datasets`, but files in the cache that were changed since they were made are made anew, the folder is
+        recorded for `purge` before the first byte, and an error of ours comes as itself, not wrapped.
+        """
+        self._sound = None
+        remember_copy(self.release.path, output_dir or self.cache_dir)
         try:
-            super().download_and_prepare(*args, **kwargs)
+            with one_at_a_time(Path(self.cache_dir)):
+                if output_dir is None:  # a folder that the user named is not ours to remove
+                    drop_if_damaged(Path(self.cache_dir))
+                super().download_and_prepare(output_dir, *args, **kwargs)
         except DatasetGenerationError as error:
             if isinstance(error.__cause__, UnsafeVideoError):
                 raise error.__cause__ from None
             raise
+        if output_dir is None:
+            self._sound = self._output_dir
+
+    def as_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        """As in `datasets`. Raises `ChecksumError` for files that were changed since they were made."""
+        folder = Path(self._output_dir)
+        if self._output_dir != self._sound and folder.is_dir() and (found := damage(folder)):
+            raise ChecksumError(f"The rows in {folder} are not as they were written ({found}). Run download_and_prepare anew.")
+        return super().as_dataset(*args, **kwargs)
+
+    def _build_cache_dir(self) -> str:
+        """`datasets` reads a kept `dataset_info.json` as soon as a builder is made: one that was changed goes before that."""
+        folder = str(super()._build_cache_dir())
+        if Path(folder).is_dir():
+            with one_at_a_time(Path(folder)):
+                drop_if_damaged(Path(folder), info_only=True)
+        return folder
+
+    def _save_info(self) -> None:
+        """The last thing that `datasets` writes before the folder gets its name."""
+        super()._save_info()
+        if Path(self._output_dir).is_dir():
+            write_record(Path(self._output_dir))
 
 
 def load_dataset(
@@ -219,7 +200,8 @@ def load_dataset(
     `hub.download`, and are for repositories. `name` is one of `unsafe`, `reviewed`, `metadata`, `annotations`; `split` one of
     `train`, `validation`, `test`, or any expression of `datasets` such as `"train[:10%]"`. Filters as in
     `Release.metadata`. The `video` column holds `VideoHandle`s: `row["video"].num_frames`, `.frames([0, 8], size=224)`.
-    Without `streaming` the rows are copied once into the Arrow cache under `cache_dir` (default: that of `datasets`).
+    Without `streaming` the rows are copied once into the Arrow cache under `cache_dir` (default: that of `datasets`), whose
+    files are hashed at each call and made anew if they were changed.
 
     Raises `FilterError` for an unknown name, split, column or value, and for an empty result; `IntegrityError` for a release
     that is not sound.
@@ -254,7 +236,6 @@ def load_dataset(
             raise FilterError(f"split={split!r}: a stream takes whole splits ({', '.join(SPLITS)}); use .skip() and .take().")
         return builder.as_streaming_dataset(split=split)
     builder.download_and_prepare()
-    remember_copy(release.path, builder.cache_dir)
     try:
         loaded = builder.as_dataset(split=split)
     except (ValueError, AssertionError) as error:

@@ -251,7 +251,7 @@ class UnsafeVideoDataset(Dataset[Sample]):
                     f"{type(self.clip).__name__} takes other frames in each epoch: its clips would fill the cache and hardly"
                     " ever be used. Leave cache= out, or give FrameCache(path, random_clips=True)."
                 ) from error
-        from .hub.purge import remember_copy
+        from .hub.copies import remember_copy
 
         self._sha256 = sha256
         self._version = decoder_version(self.decoder)

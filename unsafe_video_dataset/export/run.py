@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import one_of
-from ..hub.purge import remember_copy
+from ..hub.copies import remember_copy
 from ..release import SAMPLE, Release, locate
 from .formats import FORMATS
 from .place import appearing, need_room, refuse_existing, refuse_git, write_list

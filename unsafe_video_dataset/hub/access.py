@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+from urllib.parse import unquote, urljoin, urlsplit
 
 from huggingface_hub import constants
 
@@ -21,16 +22,18 @@ from ..errors import (
     RateLimited,
     RepositoryDisabled,
     RepositoryMissing,
+    RepositoryRenamed,
     TokenScope,
     UnsafeVideoError,
 )
 from .answer import Answer, duration
 from .client import Client, default_patience
+from .denial import keep_denial
 from .hidden import clean
 
 State = Literal[
     "granted", "not_logged_in", "invalid_token", "token_scope", "not_requested", "pending", "rejected",
-    "missing_or_private", "disabled", "offline", "rate_limited", "hub_down",
+    "missing_or_private", "renamed", "disabled", "offline", "rate_limited", "hub_down",
 ]  # fmt: skip
 
 _REPO_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?/[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
@@ -42,6 +45,7 @@ _ERRORS: dict[str, type[UnsafeVideoError]] = {
     "pending": AccessPending,
     "rejected": AccessRejected,
     "missing_or_private": RepositoryMissing,
+    "renamed": RepositoryRenamed,
     "disabled": RepositoryDisabled,
     "offline": OfflineError,
     "hub_down": HubUnavailable,
@@ -55,6 +59,7 @@ _HAPPENED: dict[str, str] = {
     "pending": "{account} asked for access to {repo_id}; its owner has not answered yet.",
     "rejected": "The owner of {repo_id} rejected the request of {account}.",
     "missing_or_private": "There is no dataset {repo_id}, or it is private and {account} can't see it.",
+    "renamed": "{repo_id} has moved to {new_name}.",
     "disabled": "The Hub has disabled {repo_id}.",
     "offline": "The network is switched off (HF_HUB_OFFLINE) or not there.",
     "rate_limited": "The Hub limits the rate of requests.",
@@ -69,6 +74,7 @@ _NEXT: dict[str, str] = {
     "pending": "Wait for the owner. {page} shows the state of your request.",
     "rejected": "Write to the owner on {page}/discussions if you think that is a mistake.",
     "missing_or_private": "Check the name; if it is private, use a token of an account that can see it (`hf auth whoami`).",
+    "renamed": "Use the new name: unsafe-video access {new_name}. What came by the old one: unsafe-video purge {repo_id}.",
     "disabled": "{page} may say why. The embedded sample works: load_dataset().",
     "offline": "Unset HF_HUB_OFFLINE or connect; complete downloads open with local_files_only=True.",
     "rate_limited": "Try again {when}; requests of a logged-in account are limited less.",
@@ -126,14 +132,17 @@ def check_repo_id(repo_id: str) -> str:
 def access(repo_id: str, *, token: str | bool | None = None) -> AccessStatus:
     """Whether this account may read a dataset repository, and if not, why and what to do. Two requests.
 
-    Returns a value for every 'no', also for no network; raises `FilterError` for a name that can't be a repository.
+    Returns a value for every 'no', also for no network; raises `FilterError` for a name that can't be a repository. A denial
+    closes the copies of the repository on this machine, as one that `download` meets does.
     """
     check_repo_id(repo_id)
     patience = default_patience()
     # Who asks for a state wants an answer now: a long wait is part of the answer.
-    return check_access(
-        repo_id, Client(token=token, patience=replace(patience, tries=min(patience.tries, 3), longest_wait=5.0))
-    )
+    client = Client(token=token, patience=replace(patience, tries=min(patience.tries, 3), longest_wait=5.0))
+    status = check_access(repo_id, client)
+    if not status.granted and isinstance(denial := status.error(), AccessError):
+        keep_denial(repo_id, denial)
+    return status
 
 
 def check_access(repo_id: str, client: Client) -> AccessStatus:
@@ -146,7 +155,8 @@ def check_access(repo_id: str, client: Client) -> AccessStatus:
         return _status(repo_id, "invalid_token", client)
     try:
         if client.has_token:
-            who = client.get(client.url("api/whoami-v2"))
+            # The account's name is good to know; whether it may read is for the next request to say.
+            who = client.get(client.url("api/whoami-v2"), optional=True)
             if who.status == 401:
                 return _status(repo_id, "invalid_token", client, answer=who)
             account, scoped = _account(who)
@@ -157,7 +167,8 @@ def check_access(repo_id: str, client: Client) -> AccessStatus:
         return _status(repo_id, "rate_limited", client, account=account, reason=str(error), seconds=error.seconds)
     except HubUnavailable as error:
         return _status(repo_id, "hub_down", client, account=account, reason=str(error))
-    return _status(repo_id, classify(answer, logged_in=client.has_token, scoped=scoped), client, account=account, answer=answer)
+    state = classify(answer, logged_in=client.has_token, scoped=scoped)
+    return _status(repo_id, state, client, account=account, answer=answer)
 
 
 def _account(who: Answer) -> tuple[str | None, bool]:
@@ -221,8 +232,12 @@ def _status(
     seconds: float | None = None,
 ) -> AccessStatus:
     """A status; `reason` is what went wrong on this side, `answer` what the Hub said."""
-    page = client.page(repo_id)
+    new_name = _new_name(repo_id, client, answer)
+    if new_name is not None:
+        state = "renamed"
+    page = client.page(new_name or repo_id)
     words = {"repo_id": repo_id, "account": account or "this account", "page": page, "endpoint": client.endpoint}
+    words |= {"new_name": new_name or ""}
     words["when"] = "later" if seconds is None else f"in {duration(seconds)}"
     said = answer.message if answer is not None and state != "granted" else ""
     happened = _HAPPENED[state].format(**words)
@@ -231,3 +246,15 @@ def _status(
     if state in ("hub_down", "offline") and reason:
         happened = f"{happened} {reason}"
     return AccessStatus(repo_id, state, account, page, happened, _NEXT[state].format(**words), said, seconds)
+
+
+def _new_name(repo_id: str, client: Client, answer: Answer | None) -> str | None:
+    """The name that a repository has now, if the answer is the Hub's redirect to one."""
+    if answer is None or answer.status not in (301, 302, 307, 308):
+        return None
+    try:
+        url = urljoin(f"{client.endpoint}/", answer.headers.get("location", ""))
+        found = re.search(r"/datasets/([^/]+/[^/]+)(?:/|$)", unquote(urlsplit(url).path))
+        return check_repo_id(found[1]) if found and client.is_hub(url) and found[1] != repo_id else None
+    except ValueError:
+        return None

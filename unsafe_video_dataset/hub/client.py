@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -98,22 +98,23 @@ class Client:
         """Whether a URL is of the Hub's own origin. The token goes nowhere else."""
         return _origin(url) == _origin(self.endpoint)
 
-    def patiently(self, what: str, attempt: Callable[[int], T]) -> T:
-        """Call `attempt(number)` until it does not raise `Broken`, at most `tries` times.
+    def patiently(self, what: str, attempt: Callable[[int], T], *, patience: Patience | None = None) -> T:
+        """Call `attempt(number)` until it does not raise `Broken`, at most `tries` times of `patience` (default: the client's).
 
         Raises `RateLimited` or `HubUnavailable` with the last reason; `OfflineError` where there is no network.
         """
+        patience = patience or self.patience
         last = Broken("no try was made")
-        for number in range(self.patience.tries):
+        for number in range(patience.tries):
             try:
                 return attempt(number)
             except Broken as broken:
                 last = broken
-            wait = self.patience.first_wait * 2**number if last.wait is None else last.wait
-            wait = max(wait, self.patience.first_wait) if last.limited else wait
-            if wait > self.patience.longest_wait:
+            wait = patience.first_wait * 2**number if last.wait is None else last.wait
+            wait = max(wait, patience.first_wait) if last.limited else wait
+            if wait > patience.longest_wait:
                 break
-            if number + 1 < self.patience.tries:
+            if number + 1 < patience.tries:
                 time.sleep(wait)
         if last.limited:
             when = "later" if last.wait is None else f"in {duration(last.wait)}"
@@ -176,16 +177,27 @@ class Client:
         headers = {name: hide(value.encode()).decode() for name, value in response.headers.items()}
         return Answer(response.status_code, headers, hide(bytes(body)))
 
-    def get(self, url: str) -> Answer:
-        """A small answer, whole. Server faults and rate limits are tried again."""
+    def get(self, url: str, *, optional: bool = False) -> Answer:
+        """A small answer, whole. Server faults and rate limits are tried again.
+
+        One that can be done without (`optional`) is tried twice, with a short wait at most; then a 429 or 5xx comes as it is.
+        """
+        last: list[Answer] = []
 
         def attempt(number: int) -> Answer:
+            last.clear()
             with self.stream(url) as response:
-                answer = self.answer(response)
-            raise_if_broken(answer)
-            return answer
+                last.append(self.answer(response))
+            raise_if_broken(last[0])
+            return last[0]
 
-        return self.patiently(clean(urlsplit(url).path), attempt)
+        patience = replace(self.patience, tries=min(self.patience.tries, 2), longest_wait=2.0) if optional else self.patience
+        try:
+            return self.patiently(clean(urlsplit(url).path), attempt, patience=patience)
+        except HubUnavailable:
+            if optional and last:
+                return last[0]
+            raise
 
 
 def _checked_endpoint(url: str) -> str:

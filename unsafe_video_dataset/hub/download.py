@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -14,13 +12,13 @@ from ..errors import AccessError, ChecksumError, Fault, HubUnavailable, OfflineE
 from ..taxonomy import CONFIGS, SPLITS
 from .access import check_access, check_repo_id
 from .client import Client
+from .denial import denials_kept
 from .fetch import fetch, partial_name
-from .listing import RemoteFile, check_revision, list_files, load_listing, resolve, save_listing
+from .listing import RemoteFile, check_revision, list_files, resolve, save_listing
+from .offline import open_offline, plan_offline
 from .plan import Plan, check_manifest, is_good, make_plan, manifest_faults
-from .store import Store, disk_errors, size_text
+from .store import Store, disk_errors
 from .terms import log_access, require_terms, terms_text
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def download(
@@ -50,20 +48,18 @@ def download(
     store = Store(check_repo_id(repo_id), cache_dir)
     _check_options(revision, config, split)
     if local_files_only or constants.is_offline_mode():
-        return _open_offline(store, revision, config, split, allow_cached=allow_cached)
+        return open_offline(store, revision, config, split, allow_cached=allow_cached)
     try:
         return open_online(store, revision, config, split, Client(token=token), accept_terms=accept_terms, progress=progress)
     except TermsNotAccepted:
         raise
     except (AccessError, HubUnavailable, OfflineError) as error:
         here = (store.folder / "commits").is_dir()
-        denied = isinstance(error, AccessError)
-        if here and denied:
-            store.update(access={"granted": False, "denied": type(error).__name__})
         if here and allow_cached:
-            return _open_offline(store, revision, config, split, allow_cached=True, why=str(error))
+            return open_offline(store, revision, config, split, allow_cached=True, why=str(error))
         if here:
-            error.args = (f"{error} {_HINTS[denied].format(repo_id=repo_id)}", *error.args[1:])
+            hint = _HINTS[isinstance(error, AccessError)].format(repo_id=repo_id)
+            error.args = (f"{error} {hint}", *error.args[1:])
         raise
 
 
@@ -82,14 +78,21 @@ def plan_download(
     split: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
 ) -> Plan:
-    """What `download` would fetch: sizes first, and `StorageError` if the disk has no room. Fetches and writes no file."""
+    """What `download` would fetch: sizes first, and `StorageError` if the disk has no room. Fetches no file.
+
+    With `local_files_only` or HF_HUB_OFFLINE nothing is asked of the network: the plan says what is missing of a revision
+    that is known here. Raises the errors of `download`.
+    """
     store = Store(check_repo_id(repo_id), cache_dir)
     _check_options(revision, config, split)
+    if local_files_only or constants.is_offline_mode():
+        return plan_offline(store, revision, config, split)[0]
     client = Client(token=token)
-    check_access(repo_id, client).raise_for_denial()
-    commit = resolve(client, repo_id, revision).sha
-    with disk_errors(store.folder):
+    with denials_kept(store), disk_errors(store.folder):
+        check_access(repo_id, client).raise_for_denial()
+        commit = resolve(client, repo_id, revision).sha
         plan = make_plan(store, commit, config, split, list_files(client, repo_id, commit))
         store.need_room(plan.bytes_to_fetch)
     return plan
@@ -114,13 +117,30 @@ def open_online(
     faults: list[Fault] | None = None,
 ) -> Path:
     """Bring everything; with a list of `faults`, wrong files and a wrong manifest are put there, and the rest goes on."""
+    with denials_kept(store):
+        return _open_online(store, revision, config, split, client, accept_terms, progress, faults)
+
+
+def _open_online(
+    store: Store,
+    revision: str | None,
+    config: str,
+    split: str | None,
+    client: Client,
+    accept_terms: bool | str,
+    progress: bool,
+    faults: list[Fault] | None,
+) -> Path:
     status = check_access(store.repo_id, client)
     status.raise_for_denial()
     commit = resolve(client, store.repo_id, revision)
+    store.renew_state()
     terms = require_terms(store, terms_text(store.repo_id, commit.gate_text), accept=accept_terms) if commit.gated else None
     with store.locked():
         store.update(
-            revisions={revision or "main": commit.sha}, access={"granted": True, "denied": None, "account": status.account}
+            revisions={revision or "main": commit.sha},
+            access={"granted": True, "denied": None, "account": status.account},
+            terms_of={commit.sha: terms},
         )
         listing = list_files(client, store.repo_id, commit.sha)
         save_listing(store.listing(commit.sha), listing)
@@ -171,43 +191,3 @@ def _copy_from_another_commit(store: Store, file: RemoteFile, target: Path) -> b
                 return False  # a disk without hard links: fetch it
             return True
     return False
-
-
-def _open_offline(
-    store: Store, revision: str | None, config: str, split: str | None, *, allow_cached: bool, why: str = ""
-) -> Path:
-    """What is here of exactly this revision, complete and checked; else `OfflineError` that says what is missing."""
-    state = store.state()
-    name = revision or "main"
-    access, revisions = state.get("access", {}), state.get("revisions", {})
-    if access.get("granted") is False and not allow_cached:
-        raise AccessError(
-            f"The Hub last denied access to {store.repo_id} ({access.get('denied')}), so its copy here is not opened. When you "
-            f"have access: unsafe-video download {store.repo_id}. allow_cached=True opens it all the same."
-        )
-    commit = name if _COMMIT.fullmatch(name) else revisions.get(name)
-    known = ", ".join(f"{key} ({str(sha)[:12]})" for key, sha in sorted(revisions.items())) or "none"
-    go_online = f"Go online once: unsafe-video download {store.repo_id}" + (f" --revision {revision}" if revision else "")
-    if commit is None or not _COMMIT.fullmatch(str(commit)):
-        raise OfflineError(f"Revision {name!r} of {store.repo_id} is not on this machine (here: {known}). {go_online}")
-    listing = load_listing(store.listing(commit))
-    if listing is None:
-        raise OfflineError(f"Commit {commit[:12]} of {store.repo_id} is not on this machine (here: {known}). {go_online}")
-    with disk_errors(store.folder):
-        plan = make_plan(store, commit, config, split, listing)
-        if plan.fetch:
-            listed = ", ".join(file.path for file in plan.fetch[:5]) + (" …" if len(plan.fetch) > 5 else "")
-            raise OfflineError(
-                f"Of {store.repo_id} at {commit[:12]}, {size_text(plan.bytes_to_fetch)} are missing or damaged here "
-                f"({len(plan.fetch)} of {len(plan.fetch) + len(plan.here)} files): {listed}. {go_online} --config {config}"
-            )
-        check_manifest(plan, complete=True)
-        if why or access.get("granted") is False:
-            warnings.warn(
-                f"Opening the copy of {store.repo_id} at {commit[:12]} that is on this machine, although: "
-                f"{why or access.get('denied')}",
-                stacklevel=3,
-            )
-        how = "cached" if allow_cached else "offline"
-        log_access(store, account=access.get("account"), commit=commit, config=config, terms=None, how=how)
-    return plan.folder

@@ -34,6 +34,7 @@ from ..footer import Footer, RowGroup, read_footer_by
 from ..pages import check_group
 from ..release import Release
 from .client import Client
+from .denial import keep_denial
 from .download import download
 from .expected import Expected
 from .listing import RemoteFile, load_listing
@@ -187,6 +188,7 @@ class RemoteRelease(Release):
                     "This process was started anew, and a token given as token= stays in its process: set HF_TOKEN or log in."
                 )
                 raise type(error)(f"{error} {hint}") from None
+            keep_denial(self.repo_id, error, Store(self.repo_id, self.path.parent.parent.parent))
             raise
         except UnsafeVideoError:
             raise

@@ -3,7 +3,7 @@
 <root>/<owner>--<name>/commits/<40 hex>/…            the files of a commit, each verified before it got its name
                       /listings/<40 hex>.json        what the Hub said the commit holds
                       /partial/…                     downloads that go on where they stopped
-                      /state.json                    revision -> commit; last access; accepted terms
+                      /state.json                    revision -> commit; last access; accepted terms; copies made elsewhere
                       /.lock                         one process at a time changes it
 """
 
@@ -19,16 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from huggingface_hub import constants
 
 from ..errors import StorageError, UnsafeVideoError
+from .roots import default_root, known_roots, remember_root
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def default_root() -> Path:
-    """`$UNSAFE_VIDEO_CACHE`, or `unsafe-video-dataset` in huggingface_hub's home folder."""
-    return Path(os.environ.get("UNSAFE_VIDEO_CACHE") or Path(constants.HF_HOME) / "unsafe-video-dataset").expanduser()
+_DAMAGED = "state.json.damaged"
 
 
 @contextmanager
@@ -68,7 +64,8 @@ class Store:
         return self.folder / "partial"
 
     def make_folders(self) -> None:
-        """Create the folders, private to the user. Raises `StorageError`."""
+        """Create the folders, private to the user, and write down where they are. Raises `StorageError`."""
+        remember_root(self.root)
         with disk_errors(self.folder):
             for folder in (self.folder, self.folder / "commits", self.folder / "listings", self.partial):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -91,13 +88,33 @@ class Store:
                 lock.release()
 
     def state(self) -> dict[str, Any]:
-        """The kept state; empty if there is none or it can't be read."""
+        """The kept state; empty if there is none. Raises `StorageError` for one that can't be read: it may hold a denial."""
+        path = self.folder / "state.json"
         try:
-            found = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+                raise ValueError("not what was written")
+            return found
+        except FileNotFoundError:
             return {}
-        # A part that is not what `update` writes counts as not there.
-        return {key: value for key, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
+        except (OSError, ValueError, RecursionError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or "it was cut or changed"
+        raise StorageError(f"{path} can't be read ({reason}).")
+
+    def renew_state(self) -> None:
+        """Put a state that can't be read aside, now that the Hub answered anew. The records in it are still missed: `purge`
+        says so."""
+        try:
+            self.state()
+        except StorageError:
+            with disk_errors(self.folder):
+                (self.folder / "state.json").replace(self.folder / _DAMAGED)
+
+    @property
+    def lost_records(self) -> Path | None:
+        """A state that could not be read once, and the records of copies in it; None where there is none."""
+        path = self.folder / _DAMAGED
+        return path if path.exists() else None
 
     def update(self, **changes: dict[str, Any]) -> None:
         """Merge into parts of the state; a None removes a key. Raises `StorageError`."""
@@ -107,7 +124,10 @@ class Store:
             for key, value in changes.items():
                 state[key] = {name: one for name, one in {**state.get(key, {}), **value}.items() if one is not None}
             partial = self.folder / "state.json.partial"
-            partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
+            with partial.open("w", encoding="utf-8") as file:
+                json.dump(state, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may leave the name with nothing in it
             partial.replace(self.folder / "state.json")
 
     def need_room(self, num_bytes: int) -> None:
@@ -122,8 +142,8 @@ class Store:
                 "Free some room, or give another cache_dir (--cache-dir, UNSAFE_VIDEO_CACHE)."
             )
 
-    def purge(self) -> tuple[int, int]:
-        """Remove every copy of the repository that this package made here; returns (files, bytes) removed."""
+    def remove(self) -> tuple[int, int]:
+        """Remove the folder with everything in it; returns (files, bytes) removed."""
         if not self.folder.exists():
             return 0, 0
         with self.locked():
@@ -131,6 +151,12 @@ class Store:
             count, size = len(files), sum(path.stat().st_size for path in files)
             shutil.rmtree(self.folder)
         return count, size
+
+
+def stores_of(repo_id: str, store: Store | None = None) -> list[Store]:
+    """`store`, and the store of the same repository in every other root that was used on this machine."""
+    roots = [root for root in known_roots()[0] if store is None or root != store.root.absolute()]
+    return [*([store] if store else []), *(Store(repo_id, root) for root in roots)]
 
 
 def size_text(num_bytes: float) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TermsNotAccepted
-from .store import Store, default_root, disk_errors
+from .roots import known_roots
+from .store import Store, disk_errors
 
 CONTENT_WARNING = (
     "This data shows generated videos that people judged unsafe: distorted, terrifying, pornographic, violent or political. "
@@ -81,22 +82,35 @@ def log_access(store: Store, *, account: str | None, commit: str, config: str, t
 def log_stream(store: Store, *, commit: str, config: str) -> None:
     """As `log_access`, for data files that are read over ranges: account and terms are those of the download before it."""
     state = store.state()
-    accepted = state.get("terms", {})
-    terms = max(accepted, key=lambda found: str(accepted[found])) if accepted else None
     with disk_errors(store.root):
-        account = state.get("access", {}).get("account")
+        account, terms = state.get("access", {}).get("account"), state.get("terms_of", {}).get(commit)
         log_access(store, account=account, commit=commit, config=config, terms=terms, how="stream")
 
 
 def read_log(cache_dir: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
-    """The lines of the access log, oldest first; lines that can't be read are left out."""
-    path = (Path(cache_dir) if cache_dir is not None else default_root()) / LOG_NAME
-    lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
-        with suppress(ValueError):
-            found = json.loads(text)
-            lines += [found] if isinstance(found, dict) else []
-    return lines
+    """The lines of the access log, oldest first: of one `cache_dir`, or of every one that was used on this machine.
+
+    Lines that can't be read are left out; `count_log` says how many.
+    """
+    return count_log(cache_dir)[0]
+
+
+def count_log(cache_dir: str | os.PathLike[str] | None = None) -> tuple[list[dict[str, Any]], int]:
+    """`read_log`, and how many lines can't be read (a full disk tears one)."""
+    lines: list[dict[str, Any]] = []
+    unreadable = 0
+    for root in [Path(cache_dir)] if cache_dir is not None else known_roots()[0]:
+        path = root / LOG_NAME
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+            try:
+                found = json.loads(text)
+            except ValueError:
+                found = None
+            if isinstance(found, dict):
+                lines.append(found)
+            elif text.strip():
+                unreadable += 1
+    return sorted(lines, key=lambda line: str(line.get("when"))), unreadable
 
 
 def _now() -> str:

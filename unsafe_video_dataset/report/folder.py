@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FilterError, InputError
+from ..hub.copies import remember_copy
 from ..release import Release
 from . import chunks, models, rows
 from .facts import gather
@@ -36,7 +37,8 @@ def write_report(
     are no prompts; `reveal` writes clear frames and prompts, and marks the page. `predictions`: files of `read_predictions`,
     whose scores stand beside the votes. `bootstrap`: replicates for the intervals of the raters' agreement (0: none).
     The folder appears whole or not at all: it is made beside `out` as `.<name>.partial`, and a run that was stopped goes on
-    with the thumbnails that are there (not with `reveal`: then nothing is left). `overwrite` replaces a report, and nothing
+    with the thumbnails that are there (not with `reveal`: then nothing is left). `purge` removes the report of a release that
+    was downloaded, together with the download. `overwrite` replaces a report, and nothing
     else, and takes over its thumbnails.
 
     Raises `FilterError` for a release without videos (unless `thumbnails=False`), `InputError` where `out` may not be
@@ -51,6 +53,7 @@ def write_report(
     read = models.read_models(predictions, table)  # faults before the long work
     facts = gather(release, table, bootstrap=bootstrap)
     curves = models.curve_sets(release, read)
+    remember_copy(release.path, place, kind="reports")  # before the first byte: what a killed run left is found too
     partial = place.with_name(f".{place.name}.{'revealed' if reveal else 'partial'}")
     partial.mkdir(parents=True, exist_ok=True)
     try:
