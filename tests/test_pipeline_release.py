@@ -108,6 +108,16 @@ def test_a_setting_that_changes_no_table_still_reaches_the_manifest(copy: Path) 
     assert release.manifest["settings"]["stages"]["quality"]["margin"] == 0.05
 
 
+@pytest.mark.parametrize("setting", ["folds = 0\n", ""], ids=["0", "not given"])
+def test_no_folds_no_table_of_folds(setting: str, copy: Path) -> None:
+    change(copy, "folds = 5\n", setting)
+    report = run_recipe(copy / "recipe.toml", progress=False)
+    assert report.stage("split").report["folds"] == {}
+    release = Release.open(copy / "release")
+    assert "folds.parquet" not in {entry["path"] for entry in release.manifest["files"]}
+    assert release.verify().ok
+
+
 def test_prompts_left_out_and_a_datasheet_of_ones_own(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(copy, 'prompts = "keep"\n', 'prompts = "leave_out"\ndatasheet = "mine.md"\n')
     assert main(["run", str(copy / "recipe.toml"), "--json"]) != 0
