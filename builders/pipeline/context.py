@@ -59,7 +59,7 @@ class RunContext:
         table = self._work.table("ingest")
         folders = {source.name: source.path(self.base) for source in self.recipe.sources}
         columns = (table[name].to_pylist() for name in ("item", "source", "path"))
-        return {item: folders[source] / path for item, source, path in zip(*columns, strict=True)}
+        return {item: folders[source] / path for item, source, path in zip(*columns, strict=True) if source is not None}
 
     @functools.cached_property
     def _contents(self) -> dict[str, str | None]:

@@ -20,6 +20,7 @@ from ..extras import CANDIDATES, FOLDS
 from ..pipeline.candidates import candidates
 from ..pipeline.recipe import Recipe, ReleaseSettings
 from ..pipeline.stage import COMMON, Context, StageResult
+from ..pipeline.withdrawn import is_withdrawn, read_tombstones
 from ..write import ReleaseInfo, write_release
 
 BEFORE = ("ingest", "probe", "quality", "dedup", "cluster", "votes", "split")
@@ -63,6 +64,7 @@ class WriteStage:
             harmless=settings.harmless,
             settings=recorded_settings(recipe),
             inputs=_inputs(recipe),
+            tombstones=_tombstones(recipe),
             extras=_extras(tables),
             datasheet=_datasheet(context, settings),
         )
@@ -77,6 +79,22 @@ class WriteStage:
 
 
 STAGE = WriteStage()
+
+
+def _tombstones(recipe: Recipe) -> list[dict[str, str]]:
+    """The tombstones of the recipe. Raises `InputError` where the release that is replaced has others: they would come back."""
+    file = recipe.release.tombstones
+    rows = read_tombstones(recipe.base / file) if file else []
+    old = recipe.out / "tombstones.parquet"
+    if old.is_file():
+        lost = sorted({row["video_id"] for row in read_tombstones(old)} - {row["video_id"] for row in rows})
+        if lost:
+            shown = ", ".join(lost[:3]) + (" …" if len(lost) > 3 else "")
+            fix = f'Copy its tombstones.parquet beside the recipe: [release] tombstones = "{old.name}"; or give another `out`.'
+            raise InputError(
+                f"The release in {recipe.release.out} withdrew {len(lost)} videos ({shown}) that would return. {fix}"
+            )
+    return rows
 
 
 def _datasheet(context: Context, settings: ReleaseSettings) -> str | None:
@@ -169,7 +187,10 @@ def _inputs(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _extras(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    rows = tables["ingest"].select(["item", "kept", "reason"]).to_pylist()
+    gone = pa.array([row["item"] for row in rows if is_withdrawn(row)], pa.string())
     fates = candidates(tables)
+    fates = fates.filter(pc.invert(pc.is_in(fates["item"], value_set=gone)))  # they stand in tombstones.parquet, and no more
     raw = tables["ingest"].select(["item", "sha256", "num_bytes"])
     extras = {CANDIDATES: fates.join(raw, "item").sort_by("item").combine_chunks()}
     folds = tables["split"].filter(pc.is_valid(tables["split"]["fold"]))
