@@ -24,7 +24,7 @@ def _add_check(commands: Any) -> None:
         "check",
         help="prove a release: files, schema, checksums, splits, every video decoded",
         description="Check every file and row of a release against its manifest and schema, that no group or prompt is in two "
-        "splits, and decode every video.",
+        "splits or folds, and decode every video.",
         **epilog("unsafe-video-build check OUT"),
     )
     parser.add_argument("release", type=Path, metavar="RELEASE")

@@ -12,11 +12,11 @@ from collections.abc import Collection
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from unsafe_video_dataset.extras import CANDIDATES, FOLDS
 from unsafe_video_dataset.parquet import read_file
 from unsafe_video_dataset.release import Release
 
-CANDIDATES = "candidates.parquet"
-FOLDS = "folds.parquet"
+__all__ = ["CANDIDATES", "FOLDS", "read_extras"]
 
 
 def read_extras(release: Release, *, without: Collection[str] = ()) -> dict[str, pa.Table]:

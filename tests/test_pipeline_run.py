@@ -139,6 +139,14 @@ def test_a_stage_that_loses_items_stops_the_run(edit: Any, why: str, recipe: Pat
         quick(recipe, [Made(), Half(edit=edit)])
 
 
+def test_a_stage_that_loses_items_is_not_done_and_nothing_runs_after_it(recipe: Path) -> None:
+    stages: list[Stage] = [Made(), Half(edit=lambda table: table.slice(1)), Half(name="after", needs=("half",))]
+    with pytest.raises(IntegrityError, match="Stage half has not the items that ingest kept: 1 lost"):
+        quick(recipe, stages)
+    assert not (recipe.parent / "work" / "half" / "done.json").exists()
+    assert not (recipe.parent / "work" / "after").exists()
+
+
 def test_a_table_that_was_touched_is_made_again(recipe: Path) -> None:
     quick(recipe)
     files = table_files(recipe)

@@ -11,8 +11,8 @@ import vision_support
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsafe_video_dataset.builders.pipeline.settings import read_settings
 from unsafe_video_dataset.builders.pipeline.names import Names
+from unsafe_video_dataset.builders.pipeline.settings import read_settings
 from unsafe_video_dataset.builders.vision.decisions import Ruling, read_decisions
 from unsafe_video_dataset.builders.vision.quality import QualitySettings, decide, describe
 from unsafe_video_dataset.errors import Fault, InputError

@@ -55,8 +55,8 @@ def verify(release: Release, *, decode: bool = False) -> VerifyReport:
 
     Files: all there, none extra, size, sha256 and rows as in the manifest. Rows: schema, ids unique and sorted, MP4 bytes
     against sha256, MP4 structure, the same facts in data and metadata files, labels and counts that follow from the votes,
-    no withdrawn video, no group in two splits, counts as in the manifest. `decode` also decodes each video and compares
-    its frames (needs the `video` extra).
+    no withdrawn video, no group in two splits or folds, `candidates.parquet` of these very videos, counts as in the
+    manifest. `decode` also decodes each video and compares its frames (needs the `video` extra).
     """
     report = VerifyReport(release=str(release.path))
     report.faults, unreadable = _file_faults(release, report)

@@ -34,16 +34,11 @@ def candidates(tables: Mapping[str, pa.Table]) -> pa.Table:
 def count_check(tables: Mapping[str, pa.Table], rows: pa.Table) -> None:
     """Raise `IntegrityError` unless each stage has just the items that the one before it kept, and all add up to the input."""
     before: str | None = None
-    expected: set[str] = set()
     for stage, table in tables.items():
-        items = set(table["item"].to_pylist())
-        if before is not None and items != expected:
-            lost, extra = sorted(expected - items), sorted(items - expected)
-            found = [f"{len(lost)} lost ({_some(lost)})"] if lost else []
-            found += [f"{len(extra)} that should not be there ({_some(extra)})"] if extra else []
-            raise IntegrityError(f"Stage {stage} has not the items that {before} kept: {'; '.join(found)}. Please report this.")
-        expected = set(table.filter(table["kept"])["item"].to_pylist())
+        if before is not None:
+            same_items(stage, table, before, tables[before])
         before = stage
+    expected = _kept(tables[before]) if before is not None else set()
     total = next(iter(tables.values())).num_rows
     fates = Counter(rows["stage"].to_pylist())
     released = fates.pop(None, 0)
@@ -52,10 +47,33 @@ def count_check(tables: Mapping[str, pa.Table], rows: pa.Table) -> None:
         raise IntegrityError(f"The counts of the stages do not add up: {counted}. Please report this.")
 
 
+def same_items(stage: str, table: pa.Table, before: str, earlier: pa.Table) -> None:
+    """Raise `IntegrityError` unless a stage's table has just the items that the stage before it kept."""
+    items, expected = set(table["item"].to_pylist()), _kept(earlier)
+    if items != expected:
+        lost, extra = sorted(expected - items), sorted(items - expected)
+        found = [f"{len(lost)} lost ({_some(lost)})"] if lost else []
+        found += [f"{len(extra)} that should not be there ({_some(extra)})"] if extra else []
+        raise IntegrityError(f"Stage {stage} has not the items that {before} kept: {'; '.join(found)}. Please report this.")
+
+
+def _kept(table: pa.Table) -> set[str]:
+    return set(table.filter(table["kept"])["item"].to_pylist())
+
+
 def summary(
-    tables: Mapping[str, pa.Table], rows: pa.Table, reports: Mapping[str, Mapping[str, Any]], *, name: str, version: str
+    tables: Mapping[str, pa.Table],
+    rows: pa.Table,
+    reports: Mapping[str, Mapping[str, Any]],
+    *,
+    name: str,
+    version: str,
+    died: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The counts of every stage as JSON values, the most frequent reasons of each, and the stages' own reports."""
+    """The counts of every stage as JSON values, the most frequent reasons of each, and the stages' own reports.
+
+    `died`: stage -> items without an answer because their process died.
+    """
     stages = []
     for stage, table in tables.items():
         kept = int(pc.sum(table["kept"].cast(pa.int64())).as_py() or 0)
@@ -67,6 +85,7 @@ def summary(
                 "in": table.num_rows,
                 "kept": kept,
                 "dropped": table.num_rows - kept,
+                "died": (died or {}).get(stage, 0),
                 "reasons": dict(most[:_REASONS]),
                 "other_reasons": len(most[_REASONS:]),
                 "report": dict(reports.get(stage, {})),
@@ -94,6 +113,12 @@ def summary_text(facts: Mapping[str, Any]) -> str:
         f"{facts['input']:,} = {facts['input'] - facts['left']:,} dropped + {facts['left']:,} kept by {facts['last_stage']}."
         " Each dropped video is in `candidates.parquet` with its stage and reason.",
     ]
+    for one in facts["stages"]:
+        if one["died"]:
+            lines += [
+                "",
+                f"{one['died']:,} items of {one['stage']} have no answer as their process died. Run again to try them.",
+            ]
     for one in facts["stages"]:
         if one["reasons"]:
             lines += ["", f"## {one['stage']}: why {one['dropped']:,} were dropped", ""]
