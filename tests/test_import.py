@@ -116,7 +116,7 @@ LAYERS = [
     {"taxonomy", "errors"},
     {"records"},
     {"video", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
-    {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values"}
+    {"release", "manifest", "integrity", "rows", "votes", "dawid_skene", "filters", "values", "extras"}
     | {"parquet", "footer", "thrift", "pages", "columns", "cell", "places"},
     {"hub", "cache", "clip_file"},
     {"torch", "batch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},

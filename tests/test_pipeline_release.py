@@ -16,6 +16,7 @@ import unsafe_video_dataset as uvd
 from unsafe_video_dataset import Release
 from unsafe_video_dataset.builders.cli import main
 from unsafe_video_dataset.builders.pipeline.run import run_recipe
+from unsafe_video_dataset.builders.raters.pseudonyms import key_mark
 from unsafe_video_dataset.errors import FaultsError, InputError
 
 SCALE = 80
@@ -176,11 +177,41 @@ def test_prompts_left_out_and_a_datasheet_of_ones_own(copy: Path, capsys: pytest
     release = Release.open(copy / "release")
     assert set(release.metadata()["prompt"].to_pylist()) == {None}
     assert None not in release.metadata()["prompt_id"].to_pylist()
+    fates = pq.read_table(release.path / "candidates.parquet").to_pylist()
+    assert len({row["item"] for row in fates}) == len(fates) == SCALE, "file names are often prompts: ids stand in their place"
+    assert all(row["video_id"] is None or row["video_id"] in row["item"] for row in fates)
+    texts = [f"{row['item']} {row['reason']}" for row in fates]
+    names = pq.read_table(copy / "work" / "candidates.parquet")["item"].to_pylist()
+    assert not any(name in text for name in names for text in texts)
     text = (release.path / "DATASHEET.md").read_text(encoding="utf-8")
     assert text.startswith("# Mine\n<!-- figures")
     assert text.endswith("<!-- end of figures -->\nMy words.\n")
     assert "old" not in text
     assert release.verify().ok
+
+
+def test_another_key_gives_other_pseudonyms(copy: Path) -> None:
+    before = set(Release.open(copy / "release").annotations()["rater_id"].to_pylist())
+    key = copy / "raters.key"
+    key.write_text("another key of the makers\n")
+    report = run_recipe(copy / "recipe.toml", progress=False)
+    assert [one.stage for one in report.stages if one.action == "ran"] == ["ingest", "votes", "split", "write"]
+    after = set(Release.open(copy / "release").annotations()["rater_id"].to_pylist())
+    assert len(before) == len(after)
+    assert not before & after
+    mark = key_mark(key.read_bytes().strip()).encode()
+    texts = [path.read_bytes() for path in (copy / "work").rglob("*") if path.is_file()]
+    assert not any(b"another key" in text or mark in text for text in texts)
+
+
+def test_a_release_says_what_made_it_and_does_not_cite_the_paper_for_the_makers_own_data(release: Release) -> None:
+    made = release.manifest["created_by"]
+    assert {"unsafe-video-dataset", "pyarrow", "av", "numpy", "scikit-learn"} <= made.keys()
+    assert release.manifest["settings"]["hash_used"] == {"kind": "phash", "version": 1}
+    for name in ("DATASHEET.md", "croissant.json"):
+        text = (release.path / name).read_text(encoding="utf-8")
+        assert "2407.12581" not in text
+        assert "paper" not in text
 
 
 def test_a_raw_file_that_changes_meanwhile(copy: Path) -> None:

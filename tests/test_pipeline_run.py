@@ -152,6 +152,8 @@ def test_a_table_that_was_touched_is_made_again(recipe: Path) -> None:
     files = table_files(recipe)
     path = recipe.parent / "work" / "half" / "table.parquet"
     path.write_bytes(path.read_bytes() + b"x")
+    report = run(recipe, support.QUICK, dry_run=True)
+    assert report.stage("half").why == "its table is gone, or not the one that it made"
     assert quick(recipe) == ({"ingest": "skipped", "half": "ran"}, 0)
     assert table_files(recipe) == files
 

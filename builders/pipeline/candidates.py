@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,8 @@ import pyarrow.compute as pc
 from unsafe_video_dataset.errors import IntegrityError
 
 SCHEMA = pa.schema([("item", pa.string()), ("video_id", pa.string()), ("stage", pa.string()), ("reason", pa.string())])
+_NAMED = {"same bytes as ": "same bytes as another file", "near duplicate of ": "near duplicate of another video"}
+_SIZES = re.compile(r"\b\d[\d,]*(?= (?:bytes|are there))")
 _REASONS = 12  # the most frequent ones are listed in a report
 
 
@@ -29,6 +32,26 @@ def candidates(tables: Mapping[str, pa.Table]) -> pa.Table:
     items = first["item"].to_pylist()
     fates = [dropped.get(item, (None, None)) for item in items]
     return pa.table([items, first["video_id"], [s for s, _ in fates], [r for _, r in fates]], schema=SCHEMA).sort_by("item")
+
+
+def general(reason: str | None) -> str | None:
+    """A reason without the other file that it names: what a release may say, and what can be counted."""
+    for start, said in _NAMED.items():
+        if reason is not None and reason.startswith(start):
+            return said
+    return reason
+
+
+def _reasons(table: pa.Table) -> Counter[str]:
+    """How many were dropped for what: by flags where the stage has them, else by the reason without names, sizes and fixes."""
+    flags = table["flags"].to_pylist() if "flags" in table.column_names else [None] * table.num_rows
+    counted: Counter[str] = Counter()
+    for reason, flagged in zip(table["reason"].to_pylist(), flags, strict=True):
+        if reason is None:
+            continue
+        plain = general(reason) or ""
+        counted[", ".join(flagged) if flagged else _SIZES.sub("N", plain.partition(". ")[0])] += 1
+    return counted
 
 
 def count_check(tables: Mapping[str, pa.Table], rows: pa.Table) -> None:
@@ -77,7 +100,7 @@ def summary(
     stages = []
     for stage, table in tables.items():
         kept = int(pc.sum(table["kept"].cast(pa.int64())).as_py() or 0)
-        reasons = Counter(reason for reason in table["reason"].to_pylist() if reason is not None)
+        reasons = _reasons(table)
         most = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
         stages.append(
             {

@@ -1,8 +1,9 @@
 """Run a recipe: each stage that is not done, or whose inputs, settings or version changed, in order.
 
-What decides a stage is its name, version and settings, the sha256 of the tables that it reads and of its files; no path
-of the machine and no clock. A stage with `always = True` (ingest) runs in every run, as nothing but reading them says
-whether raw files changed; if its table comes out the same, later stages are still done.
+What decides a stage is its name, version and settings, the sha256 of the tables that it reads and of its files, and for the
+votes the raters' key (hashed, inside the fingerprint); no path of the machine and no clock. The code itself does not count:
+a stage's version goes up when its code gives other results. A stage with `always = True` (ingest) runs in every run, as
+nothing but reading them says whether raw files changed; if its table comes out the same, later stages are still done.
 """
 
 from __future__ import annotations
@@ -199,6 +200,8 @@ class _Plan:
         """Why a stage has to run; None if it is done and nothing that decides it changed."""
         done = self.work.done(stage.name)
         if done is None:
+            if (self.work.stage(stage.name) / "done.json").is_file():
+                return "its table is gone, or not the one that it made"
             begun = (self.work.stage(stage.name) / "journal").is_dir()
             return "was not finished" if begun else "has not run yet"
         try:
@@ -206,7 +209,7 @@ class _Plan:
         except IntegrityError:
             return "what it needs is not done"
         if not same:
-            return "its settings, files, version or the tables it reads changed"
+            return "its settings, files, version, key or the tables it reads changed"
         missing = [path.name for path in self._outputs(stage) if not path.exists()]
         return f"{', '.join(missing)} is not there" if missing else None
 
@@ -223,7 +226,9 @@ class _Plan:
         named = {path for one in seen for path in one.files(self.recipe.settings[one.name], base)}
         files = {self._name(path): sha256_file(path) if path.is_file() else None for path in named}
         decides = [self.recipe.settings[one.name] for one in seen]
-        return fingerprint([stage.name, stage.version, settings, decides, tables, files], base=base)
+        secret = getattr(stage, "secret", None)
+        hidden = [] if secret is None else [secret(settings, base)]
+        return fingerprint([stage.name, stage.version, settings, decides, tables, files, *hidden], base=base)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.recipe.base).as_posix() if path.is_relative_to(self.recipe.base) else path.name
