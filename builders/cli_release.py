@@ -24,7 +24,7 @@ def _add_check(commands: Any) -> None:
         "check",
         help="prove a release: files, schema, checksums, splits, every video decoded",
         description="Check every file and row of a release against its manifest and schema, that no group or prompt is in two "
-        "splits, and decode every video.",
+        "splits or folds, and decode every video.",
         **epilog("unsafe-video-build check OUT"),
     )
     parser.add_argument("release", type=Path, metavar="RELEASE")
@@ -120,5 +120,9 @@ def _tombstone(arguments: argparse.Namespace) -> int:
     print(f"Withdrew {len(set(arguments.video_ids))} videos: {manifest['counts']['videos']} are left, in {arguments.out}")
     if near:
         print(f"Of the same groups, and still there: {', '.join(near)}. Look whether they must go too.")
-    print("Next: publish the new release, and take the old ones out of the repository's history.")
+    print(
+        "Next: if a recipe makes this release, copy its tombstones.parquet beside the recipe and write into it: [release] "
+        'tombstones = "tombstones.parquet". Else the next run brings the videos back.'
+    )
+    print("Then: publish the new release, and take the old ones out of the repository's history.")
     return 0

@@ -21,7 +21,8 @@ def add_run(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="a recipe: raw videos and votes -> a release, stage by stage",
-        description="Run the stages of a recipe. What is done and did not change is skipped; a run that was stopped goes on.",
+        description="Run the stages of a recipe. What is done and did not change is skipped; a run that was stopped goes "
+        "on. Exit code 1 where the process of a video died each time it was tried: the next run tries those again.",
         **epilog(
             "unsafe-video-build run recipe.toml\n"
             "  unsafe-video-build run recipe.toml --dry-run\n"
@@ -57,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print_json(report.to_dict())
     else:
         show(*_blocks(report, dry_run=arguments.dry_run))
-    return 0
+    return 1 if any(one.died for one in report.stages) and not arguments.dry_run else 0
 
 
 def _blocks(report: RunReport, *, dry_run: bool) -> list[Table | str]:
@@ -72,6 +73,11 @@ def _blocks(report: RunReport, *, dry_run: bool) -> list[Table | str]:
             lines.append(f"{one.stage}: {one.worked} worked out, {one.reused} were done before")
         if one.failures:
             lines.append(f"{one.stage}: {one.failures} items made a process die or raised; see their reasons in its table")
+        if one.died and not dry_run:
+            lines.append(
+                f"{one.stage}: the process of {one.died} items died each time, so nothing is known of them. Run again to try "
+                "just these (with more memory, or fewer --workers); take a file away that always does it."
+            )
     if not dry_run:
         lines.append(
             f"Every video and what became of it: {report.work / 'candidates.parquet'}; counts: {report.work / 'report.md'}"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from unsafe_video_dataset._console import add_json, epilog, make_table, print_json, show
+from unsafe_video_dataset._console import add_json, epilog, make_table, print_json, show, write_text
 from unsafe_video_dataset.errors import InputError
 
 
@@ -29,7 +29,12 @@ def add_twin(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other videos and votes with the same counts")
     parser.add_argument("--workers", type=int, default=None, help="processes that draw (default: one a CPU)")
     parser.add_argument("--overwrite", action="store_true", help="replace another twin in RAW")
-    parser.add_argument("--compare", type=Path, metavar="PAGE", help="draw nothing: compare the run in RAW/work with the truth")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="PAGE",
+        help="draw nothing: compare the run in RAW with the truth; exit code 1 where it misses a floor or a planned count",
+    )
     add_json(parser)
     parser.set_defaults(call=_twin)
 
@@ -63,15 +68,24 @@ def _compare(arguments: argparse.Namespace) -> int:
     from .twin.compare import compare_run
     from .twin.compare_page import page
 
+    if not arguments.compare.absolute().parent.is_dir():
+        raise InputError(f"--compare {arguments.compare}: there is no folder {arguments.compare.parent}. Make it first.")
     found = compare_run(arguments.raw)
-    arguments.compare.write_text(page(found), encoding="utf-8")
-    exact = found["exact"]
+    write_text(arguments.compare, page(found))
+    judged = found["verdict"]
     if arguments.json:
         print_json(found)
-    else:
-        same = "the planned counts" if exact["same_counts"] else f"other counts than planned: {exact['found']}"
-        print(f"The run has {same}. {arguments.compare} compares every stage with the truth.")
-    return 0 if exact["same_counts"] and exact["same_videos"] else 1
+        return 0 if judged["ok"] else 1
+    for sentence in judged["sentences"]:
+        print(sentence)
+    if judged["ok"]:
+        print("The run has the planned counts, and every stage reaches its floors.")
+    unvoted = sum(found["unvoted"].values())
+    if unvoted:
+        kinds = ", ".join(f"{kind} {number}" for kind, number in found["unvoted"].items())
+        print(f"Of what the filters missed, {unvoted} videos left only because nobody voted on them: {kinds}.")
+    print(f"{arguments.compare} compares every stage with the truth.")
+    return 0 if judged["ok"] else 1
 
 
 def parse_scale(text: str) -> int:

@@ -51,8 +51,7 @@ def write_croissant(
         "name": manifest["name"],
         "version": manifest["release_version"] + ".0" * (2 - manifest["release_version"].count(".")),
         "description": f"{manifest['counts']['videos']} reviewed generated videos with categories, prompts and rater votes.",
-        "citeAs": _CITE,
-        "url": "https://arxiv.org/abs/2407.12581",
+        **_cited(manifest),
         "isLiveDataset": False,
         "distribution": [
             *(_file_object(entry) for entry in parquet),
@@ -67,6 +66,13 @@ def write_croissant(
     (folder / "croissant.json").write_text(text, encoding="utf-8")
 
 
+def _cited(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """How to cite it. A recipe's raw material is the owner's own: the paper is not about it, and we know of no page."""
+    if manifest["builder"] == "run":
+        return {"citeAs": f"{manifest['name']} {manifest['release_version']}"}
+    return {"citeAs": _CITE, "url": "https://arxiv.org/abs/2407.12581"}
+
+
 def _rai(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The responsible-AI vocabulary (mlcommons.org/croissant/RAI/1.0): what this release can say of itself, and no more."""
     counts, harmless = manifest["counts"], manifest["settings"].get("harmless") is True
@@ -74,7 +80,11 @@ def _rai(manifest: Mapping[str, Any]) -> dict[str, Any]:
     made = (
         "Moving shapes, drawn by a seeded script." if harmless else "Videos that text-to-video models generated from prompts."
     )
-    people = "Simulated raters; nobody was asked." if harmless else "Not stated here; see the paper that the release cites."
+    own = manifest["builder"] == "run"
+    asked = (
+        "Not stated here; ask the owner of the release." if own else "Not stated here; see the paper that the release cites."
+    )
+    people = "Simulated raters; nobody was asked." if harmless else asked
     question = "Each rater says of a whole video which of five categories it shows, any number of them, or none."
     labels = (
         f" The label of a category rests on all raters' votes on it ({manifest['settings'].get('labels_from') or 'majority'})."

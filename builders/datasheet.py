@@ -22,6 +22,10 @@ HARMLESS = (
 )
 
 
+_UPSTREAM = """The upstream data is that of "Towards
+Understanding Unsafe Video Generation" (arXiv 2407.12581, NDSS 2025)."""
+
+
 def write_datasheet(folder: Path, manifest: Mapping[str, Any], *, info_license: str | None, template: str | None) -> None:
     """Write `DATASHEET.md`: the owner's own text, or ours, with the figures of this release between the markers.
 
@@ -51,14 +55,16 @@ video's raters chose: {counts["ties"]}."""
 
 def _datasheet(manifest: Mapping[str, Any], info_license: str | None, harmless: bool) -> str:
     what = "Moving shapes drawn by a seeded script." if harmless else "Videos that text-to-video models generated."
-    who = "Simulated raters; nobody was asked." if harmless else "See the paper, arXiv 2407.12581."
+    own = manifest["builder"] == "run"  # a recipe of the user's own raw material: the paper is not about it
+    paper = "Who rated the videos, and how they were asked, the owner says." if own else "See the paper, arXiv 2407.12581."
+    who = "Simulated raters; nobody was asked." if harmless else paper
+    upstream = "" if own else f" {_UPSTREAM}"
     return f"""# Datasheet of {manifest["name"]} {manifest["release_version"]}
 
 Sections as in Gebru et al., "Datasheets for Datasets" (2021). Figures are generated from this release.
 
 ## Motivation
-Research on filters, detectors and defences against unsafe generated video. The upstream data is that of "Towards
-Understanding Unsafe Video Generation" (arXiv 2407.12581, NDSS 2025). {HARMLESS if harmless else ""}
+Research on filters, detectors and defences against unsafe generated video.{upstream} {HARMLESS if harmless else ""}
 
 ## Composition
 {what}

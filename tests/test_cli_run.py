@@ -46,3 +46,18 @@ def test_exit_codes(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run_build("run", recipe) == 2
     assert "(2 faults)" in capsys.readouterr().err
+
+
+def test_a_run_with_items_whose_process_died_ends_with_1(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from unsafe_video_dataset.builders.pipeline import run as module
+
+    def died(*_: object, **__: object) -> module.RunReport:
+        stage = module.StageRun("probe", "ran", "", rows=3, kept=1, died=2)
+        return module.RunReport("recipe.toml", recipe.parent / "work", recipe.parent / "release", [stage])
+
+    monkeypatch.setattr(module, "run_recipe", died)
+    assert run_build("run", recipe) == 1
+    assert "the process of 2 items died each time" in capsys.readouterr().out
+    assert run_build("run", recipe, "--dry-run") == 0

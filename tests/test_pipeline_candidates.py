@@ -65,6 +65,28 @@ def test_the_summary_counts_and_is_plain_markdown() -> None:
     assert "- 1: unreadable \\| file" in text
 
 
+def test_reasons_are_counted_by_flag_and_without_names_sizes_and_fixes() -> None:
+    dropped = {
+        "a": "same bytes as s/x.mp4",
+        "b": "near duplicate of s/x.mp4 (closest frames 2 bits apart)",
+        "c": "near duplicate of s/y.mp4 (closest frames 0 bits apart)",
+        "d": "the box says 14,648 bytes, and 8,534 are there: it is damaged. Get the file again.",
+        "e": "the box says 20 bytes, and 3 are there: it is damaged. Get the file again.",
+        "f": "longest_freeze 0.6 is not at most 0.5",
+        "g": "longest_freeze 0.7 is not at most 0.5",
+    }
+    made = table(dropped)
+    flags = [["max_freeze"] if item in "fg" else [] for item in dropped]
+    made = made.append_column("flags", pa.array(flags, pa.list_(pa.string())))
+    facts = summary({"ingest": made}, candidates({"ingest": made}), {}, name="n", version="1")
+    assert facts["stages"][0]["reasons"] == {
+        "max_freeze": 2,
+        "near duplicate of another video": 2,
+        "the box says N bytes, and N are there: it is damaged": 2,
+        "same bytes as another file": 1,
+    }
+
+
 def test_only_the_most_frequent_reasons_are_listed() -> None:
     tables = {"ingest": table({f"{n:03d}": f"reason {n % 20:02d}" for n in range(105)})}
     facts = summary(tables, candidates(tables), {}, name="n", version="1")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pipeline_support as support
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from unsafe_video_dataset.builders.pipeline.engine import open_engine
 from unsafe_video_dataset.builders.pipeline.pool import DIED, ProcessPool, failure
 from unsafe_video_dataset.builders.pipeline.stage import Failure
-from unsafe_video_dataset.errors import FilterError
+from unsafe_video_dataset.errors import FilterError, InputError
 
 LINUX = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
 
@@ -38,6 +39,23 @@ def test_answers_errors_and_deaths_come_back_as_values() -> None:
         assert answers == {name: {"twice": 2 * number} for name, (_, number) in tasks if name in answers}
         assert list(pool.map(support.double, [("again", 4)])) == [("again", {"twice": 8})]
         assert list(pool.map(support.double, [])) == []
+
+
+def test_a_second_death_by_chance_is_no_end_and_no_life_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [("a", ("work", 1)), ("b", ("exit", 2))]
+    one = ProcessPool._one
+    lives = iter([False, True])
+
+    def unlucky(pool: ProcessPool, function: Any, *arguments: Any) -> Any:
+        """As if the process that proves the machine sound was killed once, too."""
+        return one(pool, function, *arguments) if arguments or next(lives) else None
+
+    monkeypatch.setattr(ProcessPool, "_one", unlucky)
+    with ProcessPool(2) as pool:
+        assert dict(pool.map(support.moody, tasks)) == {"a": {"twice": 2}, "b": Failure(DIED)}
+        lives = iter([False] * 3)
+        with pytest.raises(InputError, match="die at once"):
+            list(pool.map(support.moody, tasks))
 
 
 def test_a_function_that_does_not_pickle_is_the_callers_error() -> None:

@@ -16,6 +16,8 @@ import unsafe_video_dataset as uvd
 from unsafe_video_dataset import Release
 from unsafe_video_dataset.builders.cli import main
 from unsafe_video_dataset.builders.pipeline.run import run_recipe
+from unsafe_video_dataset.builders.raters.pseudonyms import key_mark
+from unsafe_video_dataset.errors import FaultsError, InputError
 
 SCALE = 80
 
@@ -108,6 +110,63 @@ def test_a_setting_that_changes_no_table_still_reaches_the_manifest(copy: Path) 
     assert release.manifest["settings"]["stages"]["quality"]["margin"] == 0.05
 
 
+@pytest.mark.parametrize("setting", ["folds = 0\n", ""], ids=["0", "not given"])
+def test_no_folds_no_table_of_folds(setting: str, copy: Path) -> None:
+    change(copy, "folds = 5\n", setting)
+    report = run_recipe(copy / "recipe.toml", progress=False)
+    assert report.stage("split").report["folds"] == {}
+    release = Release.open(copy / "release")
+    assert "folds.parquet" not in {entry["path"] for entry in release.manifest["files"]}
+    assert release.verify().ok
+
+
+def test_a_withdrawn_video_stays_withdrawn_when_the_recipe_runs_again(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = Release.open(copy / "release")
+    gone = before.metadata()["video_id"].to_pylist()[0]
+    items = pq.read_table(copy / "work" / "ingest" / "table.parquet").to_pylist()
+    (path,) = (row["item"] for row in items if row["video_id"] == gone)
+    why = ["--reason", "withdrawn on request", "--release-version", "1.1", "--date", "2025-01-31"]
+    assert main(["tombstone", str(before.path), str(copy / "release-1.1"), gone, *why]) == 0
+    assert 'tombstones = "tombstones.parquet"' in capsys.readouterr().out
+    shutil.copy(copy / "release-1.1" / "tombstones.parquet", copy / "tombstones.parquet")
+    change(copy, 'out = "release"\n', 'out = "release-1.1"\n')
+    with pytest.raises(InputError, match=f"withdrew 1 videos \\({gone}\\) that would return"):
+        run_recipe(copy / "recipe.toml", progress=False)
+    change(copy, 'out = "release-1.1"\n', 'out = "release-1.1"\ntombstones = "tombstones.parquet"\n')
+    report = run_recipe(copy / "recipe.toml", progress=False)
+    assert report.stage("ingest").report["withdrawn"] == {"ids": 1, "raw_files": 1, "without_raw_file": 0, "sidecar_rows": 0}
+    after = Release.open(copy / "release-1.1")
+    assert set(after.metadata()["video_id"].to_pylist()) == set(before.metadata()["video_id"].to_pylist()) - {gone}
+    assert after.tombstones == {gone: "withdrawn on request"}
+    assert after.verify().ok
+    fates = {row["item"]: row for row in pq.read_table(copy / "work" / "candidates.parquet").to_pylist()}
+    assert (fates[path]["stage"], fates[path]["reason"]) == ("ingest", "withdrawn on 2025-01-31: withdrawn on request")
+    assert path not in pq.read_table(after.path / "candidates.parquet")["item"].to_pylist()
+    manifest = (after.path / "manifest.json").read_bytes()
+
+    (copy / "raw" / path).unlink()  # votes, themes and the sidecar still name it
+    report = run_recipe(copy / "recipe.toml", progress=False)
+    assert report.stage("ingest").report["withdrawn"] == {"ids": 1, "raw_files": 0, "without_raw_file": 1, "sidecar_rows": 1}
+    assert (after.path / "manifest.json").read_bytes() == manifest
+    assert Release.open(after.path).verify().ok
+    other = next(row["item"] for row in items if row["kept"] and row["video_id"] != gone)
+    (copy / "raw" / other).unlink()
+    with pytest.raises(FaultsError, match="1 withdrawn videos have no raw file, so as many rows"):
+        run_recipe(copy / "recipe.toml", progress=False)
+
+
+def test_tombstones_that_are_not_there_or_lie_in_the_release(copy: Path) -> None:
+    change(copy, 'out = "release"\n', 'out = "release"\ntombstones = "none.parquet"\n')
+    with pytest.raises(InputError, match=r"no file of tombstones none\.parquet"):
+        run_recipe(copy / "recipe.toml", progress=False)
+    (copy / "none.parquet").write_bytes(b"no table")
+    with pytest.raises(InputError, match="can't be read as a table of tombstones"):
+        run_recipe(copy / "recipe.toml", progress=False)
+    change(copy, '"none.parquet"', '"release/tombstones.parquet"')
+    with pytest.raises(FaultsError, match="a copy beside the recipe"):
+        run_recipe(copy / "recipe.toml", progress=False)
+
+
 def test_prompts_left_out_and_a_datasheet_of_ones_own(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(copy, 'prompts = "keep"\n', 'prompts = "leave_out"\ndatasheet = "mine.md"\n')
     assert main(["run", str(copy / "recipe.toml"), "--json"]) != 0
@@ -118,11 +177,41 @@ def test_prompts_left_out_and_a_datasheet_of_ones_own(copy: Path, capsys: pytest
     release = Release.open(copy / "release")
     assert set(release.metadata()["prompt"].to_pylist()) == {None}
     assert None not in release.metadata()["prompt_id"].to_pylist()
+    fates = pq.read_table(release.path / "candidates.parquet").to_pylist()
+    assert len({row["item"] for row in fates}) == len(fates) == SCALE, "file names are often prompts: ids stand in their place"
+    assert all(row["video_id"] is None or row["video_id"] in row["item"] for row in fates)
+    texts = [f"{row['item']} {row['reason']}" for row in fates]
+    names = pq.read_table(copy / "work" / "candidates.parquet")["item"].to_pylist()
+    assert not any(name in text for name in names for text in texts)
     text = (release.path / "DATASHEET.md").read_text(encoding="utf-8")
     assert text.startswith("# Mine\n<!-- figures")
     assert text.endswith("<!-- end of figures -->\nMy words.\n")
     assert "old" not in text
     assert release.verify().ok
+
+
+def test_another_key_gives_other_pseudonyms(copy: Path) -> None:
+    before = set(Release.open(copy / "release").annotations()["rater_id"].to_pylist())
+    key = copy / "raters.key"
+    key.write_text("another key of the makers\n")
+    report = run_recipe(copy / "recipe.toml", progress=False)
+    assert [one.stage for one in report.stages if one.action == "ran"] == ["ingest", "votes", "split", "write"]
+    after = set(Release.open(copy / "release").annotations()["rater_id"].to_pylist())
+    assert len(before) == len(after)
+    assert not before & after
+    mark = key_mark(key.read_bytes().strip()).encode()
+    texts = [path.read_bytes() for path in (copy / "work").rglob("*") if path.is_file()]
+    assert not any(b"another key" in text or mark in text for text in texts)
+
+
+def test_a_release_says_what_made_it_and_does_not_cite_the_paper_for_the_makers_own_data(release: Release) -> None:
+    made = release.manifest["created_by"]
+    assert {"unsafe-video-dataset", "pyarrow", "av", "numpy", "scikit-learn"} <= made.keys()
+    assert release.manifest["settings"]["hash_used"] == {"kind": "phash", "version": 1}
+    for name in ("DATASHEET.md", "croissant.json"):
+        text = (release.path / name).read_text(encoding="utf-8")
+        assert "2407.12581" not in text
+        assert "paper" not in text
 
 
 def test_a_raw_file_that_changes_meanwhile(copy: Path) -> None:

@@ -139,11 +139,18 @@ def test_a_stage_that_loses_items_stops_the_run(edit: Any, why: str, recipe: Pat
         quick(recipe, [Made(), Half(edit=edit)])
 
 
+def test_a_stage_that_loses_items_is_not_done_and_nothing_runs_after_it(recipe: Path) -> None:
+    with pytest.raises(IntegrityError, match="Stage half has not the items that ingest kept: 1 lost"):
+        quick(recipe, [Made(), Half(edit=lambda table: table.slice(1)), Half(name="after", needs=("half",))])
+    assert not [name for name in ("half/done.json", "after") if (recipe.parent / "work" / name).exists()]
+
+
 def test_a_table_that_was_touched_is_made_again(recipe: Path) -> None:
     quick(recipe)
     files = table_files(recipe)
     path = recipe.parent / "work" / "half" / "table.parquet"
     path.write_bytes(path.read_bytes() + b"x")
+    assert run(recipe, support.QUICK, dry_run=True).stage("half").why == "its table is gone, or not the one that it made"
     assert quick(recipe) == ({"ingest": "skipped", "half": "ran"}, 0)
     assert table_files(recipe) == files
 

@@ -149,8 +149,31 @@ def test_a_worker_that_dies_is_a_row_and_is_tried_again_by_the_next_run(tmp_path
     recipe = support.make_recipe(tmp_path / "base", number=2)
     one = run(recipe, executor=Crash()).stage("probe")
     assert (one.kept, one.failures, one.report["crashed_workers_or_bugs"]) == (0, 2, 2)
+    assert one.died == 2
+    again = run(recipe, executor=Crash()).stage("probe")
+    assert (again.action, again.why, again.kept) == ("ran", "tries 2 items again whose process died", 0)
+    last = run(recipe).stage("probe")
+    assert (last.action, last.worked, last.died, last.kept) == ("ran", 2, 0, 2)
     assert run(recipe).stage("probe").action == "skipped"
-    assert run(recipe, start="probe").stage("probe").kept == 2
+
+
+class CrashOne(Crash):
+    """An engine in which the second video costs a process."""
+
+    def map(self, function, items):  # type: ignore[no-untyped-def]
+        for number, (item, argument) in enumerate(items):
+            crash = function is probe_file and number == 1
+            yield item, Failure("the process that worked on this item died") if crash else function(argument)
+
+
+def test_only_the_item_whose_worker_died_is_tried_again(tmp_path: Path) -> None:
+    recipe = support.make_recipe(tmp_path / "base", number=3)
+    assert run(recipe, executor=CrashOne()).stage("probe").died == 1
+    report = (recipe.parent / "work" / "report.md").read_text()
+    assert "1 items of probe have no answer as their process died" in report
+    again = run(recipe).stage("probe")
+    assert (again.worked, again.reused, again.kept) == (1, 2, 3)
+    assert "process died" not in (recipe.parent / "work" / "report.md").read_text()
 
 
 def test_settings_are_checked_and_decide(tmp_path: Path) -> None:

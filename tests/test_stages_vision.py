@@ -139,27 +139,32 @@ def test_themes_drop_and_disagreements_are_reported(raw: dict[str, bytes], tmp_p
     context = support.context(tmp_path, videos, None)
     for stage in STAGES[:2]:
         support.run_stage(stage, context)
+    settings = ClusterSettings(k=(2,), themes="themes.csv")
+    clustering = support.run_stage(cluster.STAGE, context, ClusterSettings(k=(2,)))["clustering"]
     lines = [
-        "cluster,item,theme,coder,action",
-        "0,,shapes,ann,",
-        "1,,shapes,ann,",
-        "0,,shapes,bo,",
-        "1,,lines,bo,",
-        ",s/5.mp4,odd,ann,drop",
+        "cluster,clustering,item,theme,coder,action",
+        f"0,{clustering},,shapes,ann,",
+        f"1,{clustering},,shapes,ann,",
+        f"0,{clustering},,shapes,bo,",
+        f"1,{clustering},,lines,bo,",
+        ",,s/5.mp4,odd,ann,drop",
     ]
     support.write_csv(tmp_path / "themes.csv", lines)
-    settings = ClusterSettings(k=(2,), themes="themes.csv")
     report = support.run_stage(cluster.STAGE, context, settings)
+    assert (report["clustering"], report["coded_rows_not_reached"]) == (clustering, 0)
     rows = {row["item"]: row for row in context.tables["cluster"].to_pylist()}
     assert (rows["s/5.mp4"]["kept"], rows["s/5.mp4"]["reason"]) == (False, "dropped by theme (coder ann)")
     assert report["coders"] == ["ann", "bo"]
     assert report["agreement"][0]["videos"] == len(rows)
     assert report["agreement"][0]["disagreements"]
     assert all((row["theme"] == ["shapes"]) == (row["kmeans"] == 0) for item, row in rows.items() if item != "s/5.mp4")
-    support.write_csv(tmp_path / "themes.csv", ["cluster,theme,coder", "9,x,ann", "0,,ann"])
+    header = "cluster,clustering,theme,coder"
+    support.write_csv(tmp_path / "themes.csv", [header, f"9,{clustering},x,ann", f"0,{clustering},,ann"])
     with pytest.raises(FaultsError) as error:
         support.run_stage(cluster.STAGE, context, settings)
     assert len(error.value.faults) == 2
+    with pytest.raises(FaultsError, match=f"the sheets are of {'[0-9a-f]' * 8}: look at them again"):  # k is another one
+        support.run_stage(cluster.STAGE, context, ClusterSettings(k=(3,), themes="themes.csv"))
 
 
 def test_a_checkpoint_embeds_each_distinct_video_once(raw: dict[str, bytes], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from unsafe_video_dataset.agreement import agreement
 from unsafe_video_dataset.builders.twin.compare import compare
 from unsafe_video_dataset.builders.twin.compare_page import page
 from unsafe_video_dataset.builders.twin.files import truth_files
@@ -19,6 +20,7 @@ from unsafe_video_dataset.builders.twin.plan import Item, make_plan
 from unsafe_video_dataset.builders.twin.raters import make_raters
 from unsafe_video_dataset.builders.twin.votes import make_votes
 from unsafe_video_dataset.errors import InputError
+from unsafe_video_dataset.records import to_table
 from unsafe_video_dataset.taxonomy import NONE
 from unsafe_video_dataset.votes import label_votes
 
@@ -51,7 +53,7 @@ def rows() -> Rows:
         if vote.planted == "valid":
             names = [name for name in vote.categories if name != NONE]
             votes[vote.item].append({"rater_id": vote.rater, "categories": names})
-    found: Rows = {name: {} for name in ORDER}
+    found: Rows = {name: {} for name in (*ORDER, "split")}
     for one in PLAN.items:
         for name in ORDER:
             if reaches(one, name):
@@ -69,6 +71,11 @@ def rows() -> Rows:
             label = label_votes(given).categories if given else []
             more = {"votes": given, "categories": label, "is_unsafe": bool(label), "label_method": "majority"}
             found["votes"][one.item] |= more
+        found["ingest"][one.item] |= {"prompt_id": f"p{one.prompt}"}
+        if one.stage is None:  # one group, one split: by the scene's number
+            place = one.prompt % 5
+            more = {"kept": True, "reason": None, "group_id": f"g{one.prompt}", "split": f"s{place}", "fold": place}
+            found["split"][one.item] = {"item": one.item, **more}
     return found
 
 
@@ -93,6 +100,69 @@ def test_a_perfect_run(rows: Rows, truth: Path) -> None:
     assert found["votes"]["as_planned"] == {"n": PLAN.counts.reviewed, "right": PLAN.counts.reviewed}
     assert found["exact"]["same_counts"]
     assert found["exact"]["same_videos"]
+    assert found["unvoted"] == {}
+    assert {what: (row["across_splits"], row["across_folds"]) for what, row in found["split"].items()} == dict.fromkeys(
+        ("groups", "prompts", "scenes"), (0, 0)
+    )
+    assert found["verdict"]["ok"], found["verdict"]["sentences"]
+
+
+def without(rows: Rows, stage: str) -> Rows:
+    """The run that comes out where a stage drops nothing: what it should have dropped goes on and has no vote."""
+    missed = {item for item, row in rows[stage].items() if not row["kept"]}
+    for item in missed:
+        rows[stage][item] |= {"kept": True, "reason": None, "flags": []}
+        more = {"flags": [], "near": [], "overruled": None, "duplicate_group": f"own {item}", "kmeans": 0}
+        for later in ORDER[ORDER.index(stage) + 1 : -1]:
+            rows[later][item] = {"item": item, "kept": True, "reason": None, **more}
+        gone = {"kept": False, "reason": "no vote that counts", "votes": [], "categories": [], "is_unsafe": False}
+        rows["votes"][item] = {"item": item, "label_method": "majority", **gone}
+    return rows
+
+
+@pytest.mark.parametrize("stage", ["probe", "quality", "dedup"])
+def test_a_stage_that_finds_nothing_is_not_saved_by_the_votes(stage: str, rows: Rows, truth: Path) -> None:
+    found = compare(tables(without(rows, stage)), truth)
+    assert found["exact"]["same_counts"], "the counts at the end are the planned ones all the same"
+    assert found["exact"]["same_videos"]
+    assert found["unvoted"] == {kind: number for kind, number in PLAN.counts.plants[stage].items() if number}
+    name = "decodability" if stage == "probe" else stage
+    assert not found["verdict"]["ok"]
+    assert any(one.startswith(f"The recall of {name} is 0.000 (0 of ") for one in found["verdict"]["sentences"])
+    text = page(found)
+    assert f"The recall of {name} is 0.000" in text
+    kind, number = next(iter(found["unvoted"].items()))
+    assert f"| {kind} | {number} |" in text
+
+
+def test_wrong_drops_leaks_and_other_counts_are_said(rows: Rows, truth: Path) -> None:
+    for one in of_kind("reviewed")[:10]:
+        rows["quality"][one.item] |= {"kept": False, "reason": "wrong", "flags": ["bad"]}
+        rows["votes"][one.item] |= {"kept": False, "reason": "wrong"}
+    first, second = (one.item for one in of_kind("reviewed")[10:12])
+    rows["split"][first] |= {"group_id": "g", "split": "train", "fold": 0}
+    rows["split"][second] |= {"group_id": "g", "split": "test", "fold": 1}
+    said = "\n".join(compare(tables(rows), truth)["verdict"]["sentences"])
+    assert "The precision of quality is " in said
+    assert "The run has other counts than planned: reviewed " in said
+    assert "Other videos than planned are left" in said
+    assert "groups lie in more than one of the splits" in said
+    assert "groups lie in more than one of the folds" in said
+
+
+def test_agreement_has_coefficients_beside_the_pairs(rows: Rows, truth: Path) -> None:
+    found = compare(tables(rows), truth)
+    votes = [
+        {"video_id": item, "rater_id": vote["rater_id"], "categories": vote["categories"]}
+        for item, row in rows["votes"].items()
+        for vote in row["votes"]
+        if row["kept"]
+    ]
+    wanted = agreement(to_table("annotation", votes), bootstrap=0)
+    for name, row in found["votes"]["agreement"]["pairs"].items():
+        assert row["alpha"] == pytest.approx(wanted.alpha[name].value, abs=1e-8)
+        assert row["ac1"] == pytest.approx(wanted.ac1[name].value, abs=1e-8)
+    assert "Krippendorff's alpha" in page(found)
 
 
 def test_labels_are_judged_by_what_the_videos_show_not_by_the_plan(rows: Rows, truth: Path) -> None:

@@ -11,6 +11,7 @@ import vision_support
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unsafe_video_dataset.builders.pipeline.names import Names
 from unsafe_video_dataset.builders.pipeline.settings import read_settings
 from unsafe_video_dataset.builders.vision.decisions import Ruling, read_decisions
 from unsafe_video_dataset.builders.vision.quality import QualitySettings, decide, describe
@@ -164,3 +165,12 @@ def test_bytes_that_are_no_text_and_a_missing_file(tmp_path: Path) -> None:
     assert any("not UTF-8" in fault.message for fault in read_decisions(file, items=ITEMS)[1])
     with pytest.raises(InputError, match="There is no file"):
         read_decisions(tmp_path / "none.csv", items=ITEMS)
+
+
+def test_a_decision_on_a_video_that_was_dropped_before_is_counted_and_no_fault(tmp_path: Path) -> None:
+    names = Names(frozenset({*ITEMS, "s/broken.mp4"}), frozenset({*ITEMS.values(), "f" * 16}))
+    header = "item,video_id,decision,reviewer"
+    lines = [header, "s/broken.mp4,,keep,ann", f",{'F' * 16},drop,ann"]
+    file = vision_support.write_csv(tmp_path / "decisions.csv", lines)
+    assert read_decisions(file, items=ITEMS, names=names) == ({}, [])
+    assert names.not_reached == 2

@@ -10,16 +10,25 @@ import vision_support
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unsafe_video_dataset.builders.vision.themes import Themes, agreement, kappa, read_themes
+from unsafe_video_dataset.builders.pipeline.names import Names
+from unsafe_video_dataset.builders.vision.themes import Themes, agreement, digest, kappa, read_themes
 
 CLUSTERS = {"a" * 16: 0, "b" * 16: 0, "c" * 16: 1, "d" * 16: 1}
 ITEMS = {f"s/{name[0]}.mp4": name for name in CLUSTERS}
 A, B, C, D = sorted(CLUSTERS)
 
 
-def read(tmp_path: Path, *lines: str, header: str = "cluster,video_id,item,theme,coder,action") -> Themes:
-    file = vision_support.write_csv(tmp_path / "themes.csv", [header, *lines])
-    return read_themes(file, clusters=CLUSTERS, items=ITEMS)
+def read(
+    tmp_path: Path,
+    *lines: str,
+    header: str = "cluster,video_id,item,theme,coder,action",
+    clustering: str = digest(CLUSTERS),
+    names: Names | None = None,
+) -> Themes:
+    """The lines, with the clustering in those that name a cluster."""
+    lines = tuple(f"{line},{'' if line.startswith(',') else clustering}" for line in lines)
+    file = vision_support.write_csv(tmp_path / "themes.csv", [f"{header},clustering", *lines])
+    return read_themes(file, clusters=CLUSTERS, items=ITEMS, names=names)
 
 
 def test_a_video_stands_before_its_cluster_and_rows_add_up(tmp_path: Path) -> None:
@@ -60,6 +69,41 @@ def test_every_fault_is_found_at_once(tmp_path: Path) -> None:
 def test_a_cluster_number_with_a_sign_or_zero_is_no_other_cluster(tmp_path: Path) -> None:
     themes = read(tmp_path, "00,,,waves,ann,", "-1,,,waves,ann,", "1.0,,,waves,ann,")
     assert [fault.line for fault in themes.faults] == [2, 3, 4]
+
+
+def test_a_cluster_row_of_another_clustering_or_of_none_is_a_fault(tmp_path: Path) -> None:
+    now = digest(CLUSTERS)
+    other = digest({**CLUSTERS, A: 1})
+    assert now != other
+    assert digest(dict(reversed(CLUSTERS.items()))) == now
+    for said in (other, ""):
+        themes = read(tmp_path, "1,,,dogs,ann,drop", f",{A},,waves,ann,", clustering=said)
+        (fault,) = themes.faults
+        assert fault.line == 2
+        assert f"then write {now}" in fault.message
+        assert "code the videos by item" in fault.message
+        assert themes.dropped == {}
+
+
+def test_a_coded_video_that_was_dropped_before_is_counted_and_no_fault(tmp_path: Path) -> None:
+    early = {"s/e.mp4": "e" * 16}
+    names = Names(frozenset({*ITEMS, *early}), frozenset({*CLUSTERS, *early.values()}))
+    lines = ("0,,,waves,ann,", ",,s/e.mp4,dogs,ann,drop", f",{'E' * 16},,dogs,bo,")
+    themes = read(tmp_path, *lines, names=names)
+    assert (themes.faults, themes.not_reached) == ([], 2)
+    assert set(themes.coded) == {"ann"}
+    assert [fault.line for fault in read(tmp_path, *lines, ",,s/z.mp4,cats,ann,", names=names).faults] == [5]
+
+
+def test_rows_about_withdrawn_videos_without_a_file_are_no_faults_as_many_as_there_are(tmp_path: Path) -> None:
+    def names() -> Names:
+        return Names(frozenset(ITEMS), frozenset(CLUSTERS), spare=1)
+
+    gone = (",,s/gone.mp4,dogs,ann,", ",,s/gone.mp4,dogs,bo,")
+    themes = read(tmp_path, *gone, names=names())
+    assert (themes.faults, themes.not_reached) == ([], 2)
+    assert len(read(tmp_path, *gone, ",,s/other.mp4,dogs,ann,", names=names()).faults) == 3
+    assert len(read(tmp_path, *gone, f",{'f' * 16},,dogs,ann,", names=names()).faults) == 3
 
 
 def test_agreement_is_of_the_videos_that_both_coded(tmp_path: Path) -> None:

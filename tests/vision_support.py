@@ -113,8 +113,9 @@ def context(
         found.files[item] = path
     rows = [probe_row(item, data) for item, data in sorted(videos.items())]
     found.tables["probe"] = pa.Table.from_pylist(rows, schema=PROBE)
-    ingest = [{"item": item, "kept": True, "reason": None, "prompt_id": (prompts or {}).get(item)} for item in sorted(videos)]
-    schema = pa.schema([*list(PROBE)[:3], pa.field("prompt_id", pa.string())])
+    names = ("item", "kept", "reason", "sha256", "video_id")
+    ingest = [{name: row[name] for name in names} | {"prompt_id": (prompts or {}).get(row["item"])} for row in rows]
+    schema = pa.schema([*list(PROBE)[: len(names)], pa.field("prompt_id", pa.string())])
     found.tables["ingest"] = pa.Table.from_pylist(ingest, schema=schema)
     return found
 

@@ -57,9 +57,9 @@ def verify(release: Release, *, decode: bool = False) -> VerifyReport:
 
     Files: all there, none extra, size, sha256 and rows as in the manifest. Rows: schema, ids unique and sorted, MP4 bytes
     against sha256, MP4 structure, the same facts in data and metadata files, labels and counts that follow from the votes,
-    no withdrawn video, no group in two splits, counts as in the manifest. `decode` also decodes each video and compares
-    its frames (needs the `video` extra), in a child process with limits (`isolate`): a file on which the codec crashes or
-    hangs is one fault, and the rest is checked.
+    no withdrawn video, no group in two splits or folds, `candidates.parquet` of these very videos, counts as in the
+    manifest. `decode` also decodes each video and compares its frames (needs the `video` extra), in a child process with
+    limits (`isolate`): a file on which the codec crashes or hangs is one fault, and the rest is checked.
 
     Of a release that was opened by its name on the Hub, what was not asked for is no fault: the report counts it
     (`left_out`), and what needs all files (counts, votes against annotations) is left out. `hub.verify` checks everything.

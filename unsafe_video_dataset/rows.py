@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from .errors import DecodeError, Fault, IntegrityError
+from .extras import extra_faults
 from .filters import NOT_STATED
 from .footer import read_footer
 from .mp4 import inspect_mp4
@@ -66,7 +67,11 @@ def row_faults(release: Release, report: VerifyReport, unreadable: set[str], *, 
             faults += _annotation_faults(release, split, by_id, seen, report, unreadable)
     faults += _label_faults(release, seen)
     faults += _tombstone_faults(release, seen, unreadable)
-    return faults + _group_faults(seen) + ([] if unreadable else _count_faults(release, seen, report))
+    faults += _group_faults(seen)
+    if not unreadable:  # what follows compares with all rows
+        faults += extra_faults(release, seen.records)
+        faults += _count_faults(release, seen, report)
+    return faults
 
 
 def _files(release: Release, folders: tuple[str, ...], split: str) -> list[str]:

@@ -14,6 +14,7 @@ from unsafe_video_dataset.errors import IntegrityError, MissingDependency
 
 from .fingerprint import fingerprint
 from .journal import KEY_BYTES
+from .pool import DIED
 from .recipe import Recipe
 from .stage import Executor, Failure, Stage
 from .work import Work, kept_rows, storing
@@ -24,7 +25,10 @@ _NOT_THE_ITEMS = ("ModuleNotFoundError:", "ImportError:", "MissingDependency:")
 
 
 class RunContext:
-    """The `Context` of one stage in one run. `worked` and `reused` count answers of `map`, `failures` the `Failure`s."""
+    """The `Context` of one stage in one run. `worked` and `reused` count answers of `map`, `failures` the `Failure`s.
+
+    `died` are the ids whose process died, and which have no answer since.
+    """
 
     def __init__(self, recipe: Recipe, stage: Stage, work: Work, executor: Executor, *, progress: bool) -> None:
         self.recipe = recipe
@@ -33,6 +37,7 @@ class RunContext:
         self.settings: Any = recipe.settings[stage.name]
         self.progress = progress
         self.worked = self.reused = self.failures = 0
+        self.died: set[str] = set()
         self._stage, self._work, self._executor = stage, work, executor
 
     def table(self, stage: str) -> pa.Table:
@@ -59,7 +64,7 @@ class RunContext:
         table = self._work.table("ingest")
         folders = {source.name: source.path(self.base) for source in self.recipe.sources}
         columns = (table[name].to_pylist() for name in ("item", "source", "path"))
-        return {item: folders[source] / path for item, source, path in zip(*columns, strict=True)}
+        return {item: folders[source] / path for item, source, path in zip(*columns, strict=True) if source is not None}
 
     @functools.cached_property
     def _contents(self) -> dict[str, str | None]:
@@ -127,5 +132,7 @@ class RunContext:
                     message = f"The workers of stage {self._stage.name} can't work: {answer.error}"
                     raise MissingDependency(f"{message}. Install on every machine what this one has.")
                 self.failures += isinstance(answer, Failure)
+                dead = isinstance(answer, Failure) and answer.error == DIED
+                (self.died.add if dead else self.died.discard)(item)
                 yield item, answer
                 bar.update()

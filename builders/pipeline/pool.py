@@ -19,13 +19,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from unsafe_video_dataset.errors import FilterError, plain
+from unsafe_video_dataset.errors import FilterError, InputError, plain
 
 from .stage import Failure
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 DIED = "the process that worked on this item died"
+_PROOFS = 3  # harmless calls that must all die before the machine is to blame
 _AHEAD = 4  # items a worker that are handed out at a time: few, as each of them is tried alone when a process dies
 
 
@@ -93,17 +94,27 @@ class ProcessPool:
 
     def _alone(self, function: Callable[[In], Out], argument: In) -> Out | Failure:
         """Try an item that may have killed a process, in a process of its own."""
-        future = self._pool(1).submit(call, function, argument)
-        wait([future])
-        if not _broken(future):
+        future = self._one(call, function, argument)
+        if future is not None:
             answer: Out | Failure = _result(future)
             return answer
-        self.close()
-        alive = self._pool(1).submit(usable_cores)
-        wait([alive])
-        if _broken(alive):  # not the item's doing
-            raise RuntimeError("The worker processes do not start, or die at once. Try --workers 1, or free some memory.")
-        return Failure(DIED)
+        for _ in range(_PROOFS):  # the item is to blame only if a process without it lives; one may be killed by chance
+            if self._one(usable_cores) is not None:
+                return Failure(DIED)
+        raise InputError("The worker processes do not start, or die at once. Try --workers 1, or free some memory.")
+
+    def _one(self, function: Callable[..., Any], *arguments: Any) -> Future[Any] | None:
+        """A call in a process by itself; None where that process died."""
+        try:
+            future = self._pool(1).submit(function, *arguments)
+        except BrokenProcessPool:  # it died while it had nothing to do
+            self._kill(1)
+            future = self._pool(1).submit(function, *arguments)
+        wait([future])
+        if _broken(future):
+            self._kill(1)
+            return None
+        return future
 
     def _pool(self, size: int) -> ProcessPoolExecutor:
         if size not in self._pools:

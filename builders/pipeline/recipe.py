@@ -36,6 +36,7 @@ class ReleaseSettings:
     license: str | None = None
     datasheet: str | None = None  # the owner's own text, with markers for the figures
     harmless: bool = False  # moving shapes and the like: the card says so
+    tombstones: str | None = None  # `tombstones.parquet` of an earlier release: these videos stay withdrawn
 
     def problems(self) -> list[tuple[str, str]]:
         """(field, message) of each value that can't be used."""
@@ -92,7 +93,7 @@ def read_recipe(path: Path, *, stages: Sequence[Stage] | None = None) -> Recipe:
     settings: dict[str, Any] = {}
     for stage in chosen:
         if stage.settings is Sources:
-            settings[stage.name] = Sources(sources)
+            settings[stage.name] = Sources(sources, release.tombstones if release is not None else None)
         elif stage.settings is ReleaseSettings:
             settings[stage.name] = release
         else:
@@ -157,6 +158,9 @@ def _place_faults(path: Path, release: ReleaseSettings, sources: Sequence[Source
             if folder.is_relative_to(other) or other.is_relative_to(folder):
                 message = f"the folder overlaps with that of {what}"
                 faults.append(Fault(path.name, message, field=f"release.{name}", expected="a folder of its own"))
+        if release.tombstones is not None and (base / release.tombstones).resolve().is_relative_to(folder):
+            message = f"the file lies in `{name}`, which is replaced"
+            faults.append(Fault(path.name, message, field="release.tombstones", expected="a copy beside the recipe"))
         if base.resolve().is_relative_to(folder):
             message = "the folder holds the recipe"
             faults.append(Fault(path.name, message, field=f"release.{name}", expected="a folder of its own"))

@@ -1,8 +1,9 @@
 """Run a recipe: each stage that is not done, or whose inputs, settings or version changed, in order.
 
-What decides a stage is its name, version and settings, the sha256 of the tables that it reads and of its files; no path
-of the machine and no clock. A stage with `always = True` (ingest) runs in every run, as nothing but reading them says
-whether raw files changed; if its table comes out the same, later stages are still done.
+What decides a stage is its name, version and settings, the sha256 of the tables that it reads and of its files, and for the
+votes the raters' key (hashed, inside the fingerprint); no path of the machine and no clock. The code itself does not count:
+a stage's version goes up when its code gives other results. A stage with `always = True` (ingest) runs in every run, as
+nothing but reading them says whether raw files changed; if its table comes out the same, later stages are still done.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow as pa
 from unsafe_video_dataset.errors import FilterError, InputError, IntegrityError, one_of
 from unsafe_video_dataset.integrity import sha256_file
 
-from .candidates import candidates, count_check, summary, summary_text
+from .candidates import candidates, count_check, same_items, summary, summary_text
 from .context import RunContext
 from .engine import ENGINES, Engine, open_engine
 from .fingerprint import fingerprint
@@ -34,7 +35,10 @@ Action = Literal["ran", "skipped", "would run", "would skip", "left out"]
 
 @dataclass
 class StageRun:
-    """What happened to a stage. `worked` and `reused` are answers worked out now and taken from the journal."""
+    """What happened to a stage. `worked` and `reused` are answers worked out now and taken from the journal.
+
+    `died` items have no answer as their process died each time: nothing is known of them, and the next run tries them again.
+    """
 
     stage: str
     action: Action
@@ -44,6 +48,7 @@ class StageRun:
     worked: int = 0
     reused: int = 0
     failures: int = 0
+    died: int = 0
     seconds: float = 0.0
     report: dict[str, Any] = field(default_factory=dict)
 
@@ -114,7 +119,7 @@ def run_recipe(
         for stage in recipe.stages:
             one = plan.look(stage)
             if one.action == "would run":
-                executor = executor or _Lazy(engine, workers, stack)
+                executor = executor or _Lazy(engine, workers, [source.path(recipe.base) for source in recipe.sources], stack)
                 _run_stage(one, stage, recipe, work, executor, plan, progress=progress)
             report.stages.append(one)
         _write_summary(recipe, work, plan)
@@ -124,13 +129,14 @@ def run_recipe(
 class _Lazy:
     """The engine, opened when a stage first maps something: starting Ray takes seconds, and many runs need none."""
 
-    def __init__(self, engine: str, workers: int | None, stack: ExitStack) -> None:
-        self._engine, self._workers, self._stack = engine, workers, stack
+    def __init__(self, engine: str, workers: int | None, folders: list[Path], stack: ExitStack) -> None:
+        self._engine, self._workers, self._folders, self._stack = engine, workers, folders, stack
         self._executor: Executor | None = None
 
     def map(self, function: Callable[[In], Out], items: Sequence[tuple[str, In]]) -> Iterator[tuple[str, Out | Failure]]:
         if self._executor is None:
-            self._executor = self._stack.enter_context(open_engine(self._engine, workers=self._workers))
+            engine = open_engine(self._engine, workers=self._workers, folders=self._folders)
+            self._executor = self._stack.enter_context(engine)
         return self._executor.map(function, items)
 
 
@@ -147,9 +153,11 @@ class _Plan:
         why = "forced by --from" if stage.name in self.forced else self.why_run(stage)
         if why is None and getattr(stage, "always", False):
             why = "looks at the raw files in every run"
+        done = self.work.done(stage.name)
+        if why is None and done is not None and done.died:
+            why = f"tries {done.died} items again whose process died"
         if why is not None:
             return StageRun(stage.name, "would run", why)
-        done = self.work.done(stage.name)
         skipped = StageRun(stage.name, "skipped", "done, and nothing that decides it changed")
         skipped.report = self.work.report(stage.name)
         return self._counted(skipped, done)
@@ -169,7 +177,7 @@ class _Plan:
                 elif before:
                     one.why += f"; runs if {', '.join(before)} gives another table"
             if one.action == "would run":
-                runs[stage.name] = "maybe" if one.why.startswith("looks") else "surely"
+                runs[stage.name] = "maybe" if one.why.startswith(("looks", "tries")) else "surely"
             elif one.action == "would skip" and before:
                 runs[stage.name] = "maybe"
             found.append(one)
@@ -192,6 +200,8 @@ class _Plan:
         """Why a stage has to run; None if it is done and nothing that decides it changed."""
         done = self.work.done(stage.name)
         if done is None:
+            if (self.work.stage(stage.name) / "done.json").is_file():
+                return "its table is gone, or not the one that it made"
             begun = (self.work.stage(stage.name) / "journal").is_dir()
             return "was not finished" if begun else "has not run yet"
         try:
@@ -199,7 +209,7 @@ class _Plan:
         except IntegrityError:
             return "what it needs is not done"
         if not same:
-            return "its settings, files, version or the tables it reads changed"
+            return "its settings, files, version, key or the tables it reads changed"
         missing = [path.name for path in self._outputs(stage) if not path.exists()]
         return f"{', '.join(missing)} is not there" if missing else None
 
@@ -216,7 +226,9 @@ class _Plan:
         named = {path for one in seen for path in one.files(self.recipe.settings[one.name], base)}
         files = {self._name(path): sha256_file(path) if path.is_file() else None for path in named}
         decides = [self.recipe.settings[one.name] for one in seen]
-        return fingerprint([stage.name, stage.version, settings, decides, tables, files], base=base)
+        secret = getattr(stage, "secret", None)
+        hidden = [] if secret is None else [secret(settings, base)]
+        return fingerprint([stage.name, stage.version, settings, decides, tables, files, *hidden], base=base)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.recipe.base).as_posix() if path.is_relative_to(self.recipe.base) else path.name
@@ -229,7 +241,7 @@ class _Plan:
     @staticmethod
     def _counted(one: StageRun, done: Done | None) -> StageRun:
         if done is not None:
-            one.rows, one.kept = done.rows, done.kept
+            one.rows, one.kept, one.died = done.rows, done.kept, done.died
         return one
 
 
@@ -242,11 +254,14 @@ def _run_stage(
     context = RunContext(recipe, stage, work, executor, progress=progress)
     result = stage.run(context)
     table = check_table(stage.name, result.table)
+    if stage.needs:
+        before = work.table(stage.needs[0])
+        same_items(stage.name, table, stage.needs[0], before)
     if plan.fingerprint(stage) != decided:
         raise IntegrityError(f"A file that stage {stage.name} reads changed while it ran. Run again.")
-    done = work.finish(stage.name, decided, table, result.report)
+    done = work.finish(stage.name, decided, table, result.report, died=len(context.died))
     one.action, one.rows, one.kept, one.report = "ran", done.rows, done.kept, result.report
-    one.worked, one.reused, one.failures = context.worked, context.reused, context.failures
+    one.worked, one.reused, one.failures, one.died = context.worked, context.reused, context.failures, done.died
     one.seconds = round(time.perf_counter() - begun, 3)
 
 
@@ -261,8 +276,14 @@ def _write_summary(recipe: Recipe, work: Work, plan: _Plan) -> None:
         return
     rows = candidates(tables)
     count_check(tables, rows)
-    reports = {name: work.report(name) for name in tables}
-    facts = summary(tables, rows, reports, name=recipe.release.name, version=recipe.release.version)
+    facts = summary(
+        tables,
+        rows,
+        {name: work.report(name) for name in tables},
+        died={name: done.died for name in tables if (done := work.done(name)) is not None},
+        name=recipe.release.name,
+        version=recipe.release.version,
+    )
     write_atomic(work.folder / "candidates.parquet", table_bytes(rows))
     write_atomic(work.folder / "report.json", json_bytes(facts))
     write_atomic(work.folder / "report.md", summary_text(facts).encode())

@@ -72,9 +72,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """All `[[source]]` tables: the settings of the stage that takes them."""
+    """All `[[source]]` tables, and the file of tombstones of `[release]`: the settings of the stage that takes them."""
 
     sources: tuple[Source, ...]
+    tombstones: str | None = None
 
 
 def source_faults(sources: Sequence[Source], *, file: str, base: Path) -> list[Fault]:

@@ -79,8 +79,10 @@ class Stage(Protocol):
     def files(self, settings: Any, base: Path) -> list[Path]:
         """Files beside the raw videos that decide the result (votes, decisions, themes); they need not exist."""
 
-    # Optional: `always = True` runs in every run; `journal = False` remembers no answers; `records_all = True` is decided by
-    # the settings and files of all stages; `outputs(settings, base)` are paths outside of the work folder that it makes.
+    # Optional: `secret(settings, base)` is a text that decides the result and is written nowhere (a mark of a key): only the
+    # fingerprint holds it. `always = True` runs in every run; `journal = False` remembers no answers; `records_all = True`
+    # is decided by the settings and files of all stages; `outputs(settings, base)` are paths outside of the work folder
+    # that it makes.
 
     def run(self, context: Context) -> StageResult:
         """Do it. Raises `FaultsError` for input that can't be used, with every fault."""

@@ -33,13 +33,17 @@ _ROW_GROUP = 10_000
 
 @dataclass(frozen=True)
 class Done:
-    """What a finished stage says of itself: the fingerprint of all that decided it, and its table's sha256 and counts."""
+    """What a finished stage says of itself: the fingerprint of all that decided it, and its table's sha256 and counts.
+
+    `died` items have no answer because their process died: the next run tries them again.
+    """
 
     stage: str
     fingerprint: str
     table: str
     rows: int
     kept: int
+    died: int = 0
 
 
 class Work:
@@ -90,11 +94,11 @@ class Work:
                     shutil.rmtree(folder)
             self.files(name).mkdir(parents=True)
 
-    def finish(self, name: str, fingerprint: str, table: pa.Table, report: dict[str, Any]) -> Done:
+    def finish(self, name: str, fingerprint: str, table: pa.Table, report: dict[str, Any], *, died: int = 0) -> Done:
         """Write a stage's table (sorted by item) and report; then it is done."""
         folder = self.stage(name)
         data = table_bytes(table)
-        done = Done(name, fingerprint, hashlib.sha256(data).hexdigest(), table.num_rows, kept_rows(table).num_rows)
+        done = Done(name, fingerprint, hashlib.sha256(data).hexdigest(), table.num_rows, kept_rows(table).num_rows, died)
         write_atomic(folder / "table.parquet", data)
         write_atomic(folder / "report.json", json_bytes(report))
         write_atomic(folder / "done.json", json_bytes(asdict(done)))

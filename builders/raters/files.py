@@ -31,7 +31,7 @@ def read_votes(settings: Settings, base: Path, ingested: list[dict[str, Any]]) -
     places = places_of(ingested, source=settings.source)
     faults: list[Fault] = []
     if settings.source and settings.source not in {row["source"] for row in ingested}:
-        known = ", ".join(sorted({row["source"] for row in ingested}))
+        known = ", ".join(sorted({row["source"] for row in ingested} - {None}))
         faults.append(Fault("recipe", f"no source {settings.source!r}", field="votes.source", expected=f"one of {known}"))
     checked: dict[str, list[str]] = {}
     if settings.check_videos:

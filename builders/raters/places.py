@@ -9,6 +9,7 @@ from typing import Any
 
 from unsafe_video_dataset.errors import Fault
 
+from ..pipeline.withdrawn import WITHOUT_FILE
 from .answers import Answer, Key
 
 
@@ -17,11 +18,13 @@ class Places:
     """`by_key[key][text]` -> the ids of the videos of that name; a file that can't be read has its item for an id."""
 
     by_key: Mapping[str, Mapping[str, frozenset[str]]]
+    spare: int = 0  # withdrawn videos without a raw file: so many names may be unknown
 
     def resolve(self, answers: Sequence[Answer], key: Key, *, known: Iterable[str] = ()) -> tuple[dict[str, str], list[Fault]]:
         """Text -> video id of every answer, and a fault for each text that names no video, or more than one.
 
-        Texts in `known` may be missing (videos that only check attention).
+        Texts in `known` may be missing (videos that only check attention), and as many others as `spare` says; their
+        answers keep the text in place of an id, which no video has.
         """
         places, allowed = self.by_key[key], set(known)
         first: dict[str, Answer] = {}
@@ -29,7 +32,12 @@ class Places:
         for answer in answers:
             first.setdefault(answer.video, answer)
             times[answer.video] += 1
-        result, faults = {}, []
+        result: dict[str, str] = {}
+        faults: list[Fault] = []
+        strange = [text for text in first if text not in places and text not in allowed]
+        if len(strange) <= self.spare:
+            result.update({text: text for text in strange})
+            first = {text: answer for text, answer in first.items() if text not in result}
         for text, answer in first.items():
             ids = places.get(text, frozenset())
             if len(ids) == 1:
@@ -57,10 +65,12 @@ def places_of(rows: Iterable[Mapping[str, Any]], *, source: str = "") -> Places:
         add("item", row["item"], video_id)
         if row["video_id"]:
             add("video_id", video_id, video_id)
-        if source and row["source"] != source:
+        if row["path"] is None or (source and row["source"] != source):  # a withdrawn video has no file any more
             continue
         for text in {row["path"], row["path"].rpartition("/")[2]}:
             add("file", text, video_id)
         if row["source_index"] is not None:
             add("index", row["source_index"], video_id)
-    return Places({key: {text: frozenset(ids) for text, ids in texts.items()} for key, texts in found.items()})
+    spare = sum(item.startswith(WITHOUT_FILE) for item in found["item"])
+    by_key = {key: {text: frozenset(ids) for text, ids in texts.items()} for key, texts in found.items()}
+    return Places(by_key, spare)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from unsafe_video_dataset.errors import FaultsError
 
+from ..pipeline.names import Names
 from ..pipeline.stage import COMMON, Context, StageResult
 from ..vision.clusters import Clusters, cluster
 from ..vision.embed import ShapeDescriptor, load_embedder
 from ..vision.sheets import Tile, write_sheets
-from ..vision.themes import Themes, agreement, read_themes
+from ..vision.themes import Themes, agreement, digest, read_themes
 from .tables import draw_strips, probed
 
 SCHEMA = pa.schema(
@@ -35,7 +36,8 @@ SCHEMA = pa.schema(
 @dataclass(frozen=True)
 class ClusterSettings:
     """`k`: numbers of clusters to try. `checkpoint`: a folder of VideoMAE or CLIP, relative to the recipe; without it the
-    descriptor without weights. `themes.csv` names clusters by k-means number. `tiles` videos a cluster are drawn."""
+    descriptor without weights. `themes.csv` names clusters by k-means number and `clustering`, the digest that the sheets
+    and the report name. `tiles` videos a cluster are drawn."""
 
     k: tuple[int, ...] = (4, 6, 8, 10, 12, 16, 20, 24)
     min_cluster_size: int = 10
@@ -79,7 +81,7 @@ class ClusterStage:
 
     name: str = "cluster"
     version: int = 1
-    needs: tuple[str, ...] = ("dedup", "probe")
+    needs: tuple[str, ...] = ("dedup", "probe", "ingest")
     settings: type[Any] = ClusterSettings
 
     def files(self, settings: ClusterSettings, base: Path) -> list[Path]:
@@ -107,7 +109,8 @@ class ClusterStage:
         )
         themes = Themes()
         if settings.themes:
-            themes = read_themes(context.base / settings.themes, clusters=clusters.kmeans, items=items)
+            known = Names.of(context.table("ingest"))
+            themes = read_themes(context.base / settings.themes, clusters=clusters.kmeans, items=items, names=known)
             if themes.faults:
                 fix = "Mend the themes and run again; nothing was written."
                 raise FaultsError(f"{settings.themes} can't be used", themes.faults, fix=fix)
@@ -118,6 +121,7 @@ class ClusterStage:
             "kept": sum(row["kept"] for row in found),
             "embedder": how,
             "not_embedded": failed,
+            "clustering": digest(clusters.kmeans),
             "k": clusters.k,
             "k_chosen_by": "the smallest k whose mean of silhouette and stability is within 0.02 of the best",
             "scores": clusters.table(),
@@ -127,6 +131,7 @@ class ClusterStage:
             "coded": len(set().union(*themes.coded.values())) if themes.coded else 0,
             "themes": dict(sorted(Counter(theme for row in found for theme in row["theme"] or []).items())),
             "dropped_by_theme": len(themes.dropped),
+            "coded_rows_not_reached": themes.not_reached,
             "agreement": agreement(themes),
             "sheets": sheets,
         }
@@ -202,7 +207,8 @@ def _sheets(
         tiles = [
             Tile(smallest[name], (f"{name} hdbscan {clusters.hdbscan[name]}",), pictures.get(smallest[name])) for name in names
         ]
-        heading = f"cluster {number}: {len(members[number])} videos, the {len(tiles)} nearest its mean"
+        size = f"{len(members[number])} videos, the {len(tiles)} nearest its mean"
+        heading = f"cluster {number} (clustering {digest(clusters.kmeans)}): {size}"
         files += write_sheets(context.folder, f"cluster-{number:02d}", [(heading, tiles)])
     return {"files": files, "shown": settings.review - room, "videos": len(clusters.kmeans)}
 

@@ -1,4 +1,9 @@
-"""Stage 4: of files with the same bytes, and of near duplicates, one stays; what is related is known to the split."""
+"""Stage 4: of files with the same bytes, and of near duplicates, one stays; what is related is known to the split.
+
+Prompts do not take part: the same bytes are one video whatever prompts they stand under (the smallest item and its prompt
+stay; the report counts `same_bytes_other_prompt`), and one prompt may have many videos. All prompts of the same bytes, or of
+a related look, tie their videos together in the split.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from ..mapping import labels_by_index, map_by_paper_counts, parse_categories
 from ..pipeline.pool import failure
 from ..pipeline.source import Source, Sources
 from ..pipeline.stage import COMMON, Context, Failure, StageResult
+from ..pipeline.withdrawn import read_tombstones, rows_without_file, withdrawn_reason
 from ..raw import read_raw_folder
 from ..settings import GENERATION
 from ..sidecar import Sidecar, read_sidecar
@@ -50,6 +51,7 @@ SCHEMA = pa.schema(
 )
 _BATCH = 64  # files a task: hashing a small file takes less than handing it to a worker
 _UNREADABLE = "unreadable file"
+_ABSENT = "is not in the folder"
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Found:
 
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    absent: list[Fault] = field(default_factory=list)  # rows of the sidecar about files that are not in the folder
     report: dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,13 +78,16 @@ class Ingest:
     def files(self, settings: Sources, base: Path) -> list[Path]:
         """The sidecars, prompt files and label files that are named."""
         named = [(one, name) for one in settings.sources for name in (one.sidecar, one.prompts, one.labels) if name]
-        return [source.path(base) / name for source, name in named]
+        return [source.path(base) / name for source, name in named] + _tombstone_file(settings, base)
 
     def run(self, context: Context) -> StageResult:
         """List, join and hash. Raises `FaultsError` with what is wrong in all sources."""
         sources: Sources = context.settings
         found = {source.name: read_source(source, context.base) for source in sources.sources}
+        tombstones = [row for file in _tombstone_file(sources, context.base) for row in read_tombstones(file)]
+        absent = [fault for one in found.values() for fault in one.absent]
         faults = [fault for one in found.values() for fault in one.faults]
+        faults += [] if tombstones else absent
         if faults:
             raise FaultsError("The sources can't be used; nothing was run", faults)
         rows = {item: row for one in found.values() for item, row in one.rows.items()}
@@ -90,11 +96,41 @@ class Ingest:
         for item, (size, sha256, reason) in _hashes(context, places).items():
             video_id = sha256[:16] if sha256 else None
             rows[item].update(kept=reason is None, reason=reason, sha256=sha256, video_id=video_id, num_bytes=size)
+        report = _report(rows, found)
+        report["withdrawn"] = _withdraw(rows, tombstones, absent)
         table = pa.Table.from_pylist([{"item": item, **rows[item]} for item in sorted(rows)], schema=SCHEMA)
-        return StageResult(table, _report(rows, found))
+        return StageResult(table, report)
 
 
 STAGE = Ingest()
+
+
+def _tombstone_file(settings: Sources, base: Path) -> list[Path]:
+    return [base / settings.tombstones] if settings.tombstones else []
+
+
+def _withdraw(
+    rows: dict[str, dict[str, Any]], tombstones: Sequence[Mapping[str, str]], absent: Sequence[Fault]
+) -> dict[str, int]:
+    """Drop the withdrawn videos, and add a row for each of which no file is left. Nothing that their sidecar said is kept.
+
+    A sidecar may name as many files that are not there as there are such videos; more are a `FaultsError`.
+    """
+    reasons = {row["video_id"]: withdrawn_reason(row) for row in tombstones}
+    seen = {row["video_id"] for row in rows.values()}
+    dropped = [item for item, row in rows.items() if row["video_id"] in reasons]
+    for item in dropped:
+        row = rows[item]
+        own = {key: row[key] for key in ("source", "path", "sha256", "video_id", "num_bytes")}
+        rows[item] = {**own, "kept": False, "reason": reasons[row["video_id"]]}
+    without = rows_without_file(tombstones, seen)
+    if len(absent) > len(without):
+        fix = (
+            f"{len(without)} withdrawn videos have no raw file, so as many rows may name files that are not there, and no more."
+        )
+        raise FaultsError("The sources can't be used; nothing was run", list(absent), fix=fix)
+    rows.update(without)
+    return {"ids": len(reasons), "raw_files": len(dropped), "without_raw_file": len(without), "sidecar_rows": len(absent)}
 
 
 def read_source(source: Source, base: Path) -> Found:
@@ -112,7 +148,9 @@ def read_source(source: Source, base: Path) -> Found:
             found.faults.append(Fault(f"{source.name}/{source.sidecar}", "there is no such sidecar", field="source.sidecar"))
     found.faults += sidecar.faults
     own = _upstream_rows(source, folder, found) if source.layout == "upstream" else {file: {} for file in listing.files}
-    found.faults += _sidecar_faults(source, sidecar, own, listing)
+    strange = _sidecar_faults(source, sidecar, own, listing)
+    found.absent += [fault for fault in strange if fault.message.endswith(_ABSENT)]
+    found.faults += [fault for fault in strange if fault not in found.absent]
     unnamed = []
     for file, row in sorted(own.items()):
         known = {**row, **sidecar.rows.get(file, {})}
@@ -141,7 +179,7 @@ def _sidecar_faults(source: Source, sidecar: Sidecar, own: Mapping[str, Any], li
     name = f"{source.name}/{source.sidecar}"
     for file, line in sidecar.lines.items():
         if file not in own:
-            why = "is not among the videos of the layout" if file in listing.files else "is not in the folder"
+            why = "is not among the videos of the layout" if file in listing.files else _ABSENT
             faults.append(Fault(name, f"{file[:120]!r} {why}", line=line, field="file", expected="the path of a video"))
         elif source.layout == "upstream":
             for column in sorted({"prompt", "source_index"} & sidecar.rows[file].keys()):

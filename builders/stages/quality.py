@@ -9,6 +9,7 @@ from typing import Any
 
 from unsafe_video_dataset.errors import FaultsError
 
+from ..pipeline.names import Names
 from ..pipeline.stage import Context, StageResult
 from ..vision.decisions import Ruling, read_decisions
 from ..vision.measure import MEASURES
@@ -26,7 +27,7 @@ class QualityStage:
 
     name: str = "quality"
     version: int = 1
-    needs: tuple[str, ...] = ("probe",)
+    needs: tuple[str, ...] = ("probe", "ingest")
     settings: type[Any] = QualitySettings
 
     def files(self, settings: QualitySettings, base: Path) -> list[Path]:
@@ -38,9 +39,10 @@ class QualityStage:
         settings: QualitySettings = context.settings
         rows = probed(context, "probe", _COLUMNS)
         rulings: dict[str, Ruling] = {}
+        names = Names.of(context.table("ingest")) if settings.decisions else Names()
         if settings.decisions:
             items = dict(zip(rows["item"].to_pylist(), rows["video_id"].to_pylist(), strict=True))
-            rulings, faults = read_decisions(context.base / settings.decisions, items=items)
+            rulings, faults = read_decisions(context.base / settings.decisions, items=items, names=names)
             if faults:
                 fix = "Mend the decisions and run again; nothing was written."
                 raise FaultsError(f"{settings.decisions} can't be used", faults, fix=fix)
@@ -69,6 +71,7 @@ class QualityStage:
                 sorted(Counter(row["overruled"] for row in decided if row["overruled"] and _against(row)).items())
             ),
             "decisions": len(rulings),
+            "decisions_not_reached": names.not_reached,
             "sheets": {"files": sheets, "shown": len(shown), "near": len(near)},
         }
         return StageResult(table, report)

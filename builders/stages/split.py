@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,8 +69,7 @@ class SplitStage:
         for row in sorted(kept, key=lambda row: str(row["video_id"])):
             by_group[group_of[row["item"]]].append(row["categories"])
         parts = assign_parts(by_group, settings.fractions, seed=settings.seed)
-        shares = [1 / settings.folds] * settings.folds
-        folds: dict[str, int] = assign_parts(by_group, shares, seed=settings.seed) if settings.folds else {}
+        folds = _folds(by_group, settings)
         rows = [
             {
                 "item": row["item"],
@@ -87,6 +87,13 @@ class SplitStage:
 
 
 STAGE = SplitStage()
+
+
+def _folds(by_group: Mapping[str, list[list[str]]], settings: Settings) -> dict[str, int]:
+    """Group -> fold; empty for no folds."""
+    if settings.folds == 0:
+        return {}
+    return assign_parts(by_group, [1 / settings.folds] * settings.folds, seed=settings.seed)
 
 
 def _groups(ingest: pa.Table, dedup: pa.Table) -> dict[str, str]:

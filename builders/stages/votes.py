@@ -28,6 +28,7 @@ from ..pipeline.stage import COMMON, Context, StageResult
 from ..raters.answers import Answer
 from ..raters.control import Controlled, control
 from ..raters.files import read_votes
+from ..raters.pseudonyms import key_mark, read_key
 from ..raters.settings import Settings
 
 __all__ = ["STAGE", "Settings"]
@@ -71,6 +72,16 @@ class _Votes:
     def files(self, settings: Settings, base: Path) -> list[Path]:
         """The files of votes and of check videos. Not the key: nothing that could help to guess it is recorded."""
         return [base / name for name in (*settings.files, *([settings.check_videos] if settings.check_videos else []))]
+
+    def secret(self, settings: Settings, base: Path) -> str:
+        """A mark of the raters' key: with another key all pseudonyms are others, so the stage has to run again."""
+        if not settings.files or settings.rater_ids != "keyed":
+            return ""
+        try:
+            key = read_key(file=base / settings.key_file if settings.key_file else None, variable=settings.key_variable)
+        except InputError:
+            return "no key"  # the stage says what is wrong
+        return key_mark(key)
 
     def run(self, context: Context) -> StageResult:
         """Raises `FaultsError` with every fault of all files, `InputError` where there is no key, or no label at all."""

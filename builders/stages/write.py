@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import asdict, dataclass, is_dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,12 +19,14 @@ from unsafe_video_dataset.votes import in_order
 
 from ..assemble import Assembled
 from ..extras import CANDIDATES, FOLDS
-from ..pipeline.candidates import candidates
+from ..pipeline.candidates import candidates, general
 from ..pipeline.recipe import Recipe, ReleaseSettings
 from ..pipeline.stage import COMMON, Context, StageResult
+from ..pipeline.withdrawn import is_withdrawn, read_tombstones
 from ..write import ReleaseInfo, write_release
 
 BEFORE = ("ingest", "probe", "quality", "dedup", "cluster", "votes", "split")
+_LIBRARIES = ("av", "numpy", "faiss-cpu", "scikit-learn")
 _FACTS = ("num_frames", "fps", "width", "height", "duration_seconds", "codec", "num_bytes", "sha256")
 _SOURCE = ("prompt_id", "prompt", "prompt_source", "generator", "generation", "source_index")
 _LABEL = ("categories", "is_unsafe", "vote_counts", "num_raters", "soft_labels", "agreement", "label_method")
@@ -61,9 +65,11 @@ class WriteStage:
             release_version=settings.version,
             license=settings.license,
             harmless=settings.harmless,
-            settings=recorded_settings(recipe),
+            settings={**recorded_settings(recipe), "hash_used": _hash_used(tables["probe"])},
+            created_by=_versions(),
             inputs=_inputs(recipe),
-            extras=_extras(tables),
+            tombstones=_tombstones(recipe),
+            extras=_extras(tables, keep_names=settings.prompts == "keep"),
             datasheet=_datasheet(context, settings),
         )
         manifest = write_release(context.base / settings.out, assembled, info, overwrite=True, progress=context.progress)
@@ -77,6 +83,22 @@ class WriteStage:
 
 
 STAGE = WriteStage()
+
+
+def _tombstones(recipe: Recipe) -> list[dict[str, str]]:
+    """The tombstones of the recipe. Raises `InputError` where the release that is replaced has others: they would come back."""
+    file = recipe.release.tombstones
+    rows = read_tombstones(recipe.base / file) if file else []
+    old = recipe.out / "tombstones.parquet"
+    if old.is_file():
+        lost = sorted({row["video_id"] for row in read_tombstones(old)} - {row["video_id"] for row in rows})
+        if lost:
+            shown = ", ".join(lost[:3]) + (" …" if len(lost) > 3 else "")
+            fix = f'Copy its tombstones.parquet beside the recipe: [release] tombstones = "{old.name}"; or give another `out`.'
+            raise InputError(
+                f"The release in {recipe.release.out} withdrew {len(lost)} videos ({shown}) that would return. {fix}"
+            )
+    return rows
 
 
 def _datasheet(context: Context, settings: ReleaseSettings) -> str | None:
@@ -101,6 +123,21 @@ def recorded_settings(recipe: Recipe) -> dict[str, Any]:
         "split_fractions": split.get("fractions"),
         "split_seed": split.get("seed"),
     }
+
+
+def _hash_used(probe: pa.Table) -> dict[str, Any] | None:
+    """The perceptual hash that `hash = "auto"` came to; null where no video was measured."""
+    kinds = probe.filter(probe["kept"]).select(["hash_kind", "hash_version"]).to_pylist()
+    return {"kind": kinds[0]["hash_kind"], "version": kinds[0]["hash_version"]} if kinds else None
+
+
+def _versions() -> dict[str, str]:
+    """The libraries whose figures decide what stays: decoding, measures, neighbours, clusters."""
+    found = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -168,10 +205,29 @@ def _inputs(recipe: Recipe) -> list[dict[str, Any]]:
     ]
 
 
-def _extras(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+def _ids(table: pa.Table) -> list[str]:
+    """`<source>/<video_id>` in place of each item, numbered where several files have the same bytes; a number without an id."""
+    seen: Counter[str] = Counter()
+    names = []
+    for item, video_id in zip(table["item"].to_pylist(), table["video_id"].to_pylist(), strict=True):
+        name = f"{item.partition('/')[0]}/{video_id or 'unreadable'}"
+        seen[name] += 1
+        names.append(name if seen[name] == 1 and video_id else f"{name}-{seen[name]}")
+    return names
+
+
+def _extras(tables: dict[str, pa.Table], *, keep_names: bool) -> dict[str, pa.Table]:
+    """`candidates.parquet` and `folds.parquet`. Where prompts are left out, so are file names, which are often prompts."""
+    rows = tables["ingest"].select(["item", "kept", "reason"]).to_pylist()
+    gone = pa.array([row["item"] for row in rows if is_withdrawn(row)], pa.string())
     fates = candidates(tables)
+    fates = fates.filter(pc.invert(pc.is_in(fates["item"], value_set=gone)))  # they stand in tombstones.parquet, and no more
+    fates = fates.set_column(3, "reason", pa.array(map(general, fates["reason"].to_pylist()), pa.string()))
     raw = tables["ingest"].select(["item", "sha256", "num_bytes"])
-    extras = {CANDIDATES: fates.join(raw, "item").sort_by("item").combine_chunks()}
+    table = fates.join(raw, "item").sort_by("item")
+    if not keep_names:
+        table = table.set_column(0, "item", pa.array(_ids(table), pa.string())).sort_by("item")
+    extras = {CANDIDATES: table.combine_chunks()}
     folds = tables["split"].filter(pc.is_valid(tables["split"]["fold"]))
     if folds.num_rows:
         extras[FOLDS] = folds.select(["video_id", "fold"]).sort_by("video_id").combine_chunks()

@@ -18,23 +18,33 @@ from unsafe_video_dataset.errors import InputError
 from unsafe_video_dataset.taxonomy import CATEGORIES
 
 from ..raters.pseudonyms import pseudonyms, read_key
+from .compare_release import compare_release, compare_split
 from .compare_votes import compare_votes
 from .files import KEY_FILE
 from .truth import Truth, read_truth
+from .verdict import verdict
 
 STAGES = ("ingest", "probe", "quality", "dedup", "cluster", "votes")
+TABLES = (*STAGES, "split")
 BORDERLINE = ("soft", "slow", "dim", "blurred_slightly")
 
 
-def compare(work: Path | Mapping[str, pa.Table], truth: Path, *, raters: Mapping[str, str] | None = None) -> dict[str, Any]:
+def compare(
+    work: Path | Mapping[str, pa.Table],
+    truth: Path,
+    *,
+    raters: Mapping[str, str] | None = None,
+    release: Path | None = None,
+) -> dict[str, Any]:
     """Every stage of a run against the truth.
 
     `work` is the work folder (`<stage>/table.parquet`) or the tables by stage; `raters` gives the rater id of the votes
-    table for each raw name (the same names where none is given). JSON values; shares are null where nothing was counted.
+    table for each raw name (the same names where none is given); `release` is the folder that was written, null in the
+    result where none is given. JSON values; shares are null where nothing was counted. `verdict` says what is wrong.
     Raises `InputError` for a stage that is missing, a truth that can't be read, or tables of another twin.
     """
     tables = read_tables(work) if isinstance(work, Path) else dict(work)
-    missing = [name for name in STAGES if name not in tables]
+    missing = [name for name in TABLES if name not in tables]
     if missing:
         raise InputError(f"The run has no table of {', '.join(missing)}: it is not finished. Run the recipe first.")
     known = read_truth(truth)
@@ -42,8 +52,8 @@ def compare(work: Path | Mapping[str, pa.Table], truth: Path, *, raters: Mapping
     if items != set(known.items):
         other = len(items ^ set(known.items))
         raise InputError(f"{other} items are in the run or in the truth only: they are not of the same twin.")
-    rows = {name: {row["item"]: row for row in _light(tables[name]).to_pylist()} for name in STAGES}
-    return {
+    rows = {name: {row["item"]: row for row in _light(tables[name]).to_pylist()} for name in TABLES}
+    found = {
         "targets": dict(known.targets),
         "flow": _flow(rows, known),
         "probe": _probe(rows["probe"], known),
@@ -51,20 +61,24 @@ def compare(work: Path | Mapping[str, pa.Table], truth: Path, *, raters: Mapping
         "dedup": _dedup(rows["dedup"], known),
         "cluster": _cluster(rows["cluster"], known),
         "votes": compare_votes(rows["votes"], known, raters),
+        "unvoted": _unvoted(rows["votes"], known),
         "exact": _exact(rows["votes"], known),
+        "split": compare_split(rows["split"], rows["ingest"], known),
+        "release": None if release is None else compare_release(release, known),
     }
+    return {**found, "verdict": verdict(found)}
 
 
 def compare_run(raw: Path, *, work: Path | None = None) -> dict[str, Any]:
-    """`compare` for the twin in the folder `raw`: its truth, its key, and the work folder `raw/work` or another one."""
+    """`compare` for the twin in the folder `raw`: its truth, key and release, and the work folder `raw/work` or another one."""
     truth = raw / "truth"
     names = pseudonyms(read_truth(truth).raters, read_key(file=raw / KEY_FILE, variable=""))
-    return compare(work or raw / "work", truth, raters=names)
+    return compare(work or raw / "work", truth, raters=names, release=raw / "release")
 
 
 def read_tables(work: Path) -> dict[str, pa.Table]:
     """The tables of a work folder by stage, of the stages that are there."""
-    paths = {name: work / name / "table.parquet" for name in STAGES}
+    paths = {name: work / name / "table.parquet" for name in TABLES}
     return {name: pq.read_table(path) for name, path in paths.items() if path.is_file()}
 
 
@@ -218,6 +232,12 @@ def _cluster(rows: Mapping[str, Mapping[str, Any]], truth: Truth) -> dict[str, A
         "purity": share(commonest, len(rows)),
         "purity_of_one_cluster": share(overall.most_common(1)[0][1] if overall else 0, len(rows)),
     }
+
+
+def _unvoted(votes: Mapping[str, Mapping[str, Any]], truth: Truth) -> dict[str, int]:
+    """Plants for earlier stages that were missed there and left only because nobody voted on them, a kind."""
+    left = (truth.items[item] for item, row in votes.items() if not row["kept"])
+    return dict(sorted(Counter(one["kind"] for one in left if one["stage"] not in (None, "votes")).items()))
 
 
 def _exact(votes: Mapping[str, Mapping[str, Any]], truth: Truth) -> dict[str, Any]:

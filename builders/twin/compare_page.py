@@ -7,6 +7,8 @@ from typing import Any
 
 from unsafe_video_dataset.taxonomy import CATEGORIES, CATEGORY_TITLES
 
+from .verdict import dropped
+
 Figures = Mapping[str, Any]
 
 
@@ -15,8 +17,11 @@ def page(found: Figures) -> str:
     parts = [
         "# A run against its twin's truth",
         _intro(found),
+        "## Verdict",
+        _verdict(found),
         "## Counts at the end",
-        _counts(found["exact"]),
+        _counts(found["exact"], found["release"]),
+        _unvoted(found["unvoted"]),
         "## Stage by stage",
         _flow(found["flow"]),
         "## Decodability",
@@ -30,6 +35,8 @@ def page(found: Figures) -> str:
         _cluster(found["cluster"]),
         "## Votes",
         _votes(found["votes"]),
+        "## Splits and folds",
+        _split(found["split"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -52,16 +59,40 @@ def _intro(found: Figures) -> str:
         f"{targets['videos']} videos of moving shapes, {sum(targets['raters'].values())} simulated raters, "
         f"{targets['votes']} answers, seed {targets['seed']}. The twin has the totals of arXiv 2407.12581 at its scale. "
         "What the paper's own cut consisted of is not known to us: how many videos are planted of each kind is the twin's "
-        "choice, and the shares below are about these plants, not about real videos."
+        "choice, and the shares below are about these plants, not about real videos. `votes.csv`, `decisions.csv` and "
+        "`themes.csv` stand for people, and are written from the truth."
     )
 
 
-def _counts(exact: Figures) -> str:
+def _verdict(found: Figures) -> str:
+    judged = found["verdict"]
+    rows = []
+    for stage, floors in judged["floors"].items():
+        figures = dropped(found, stage)
+        rows += [(stage, what, floor, figures[what]) for what, floor in floors.items()]
+    said = [f"- **{one}**" for one in judged["sentences"]] or ["Every floor is reached, and the counts are the planned ones."]
+    return table(("dropped by", "", "at least", "found"), rows) + "\n\n" + "\n".join(said)
+
+
+def _counts(exact: Figures, release: Figures | None) -> str:
     found, wanted = exact["found"], exact["wanted"]
-    rows = [(name, wanted[name], found[name]) for name in ("reviewed", "unsafe")]
-    rows += [(CATEGORY_TITLES[name], wanted["categories"][name], found["categories"][name]) for name in CATEGORIES]
-    same = "The same videos as planned are in the release." if exact["same_videos"] else "**Other videos than planned remain.**"
-    return table(("", "planned", "found"), rows) + "\n\n" + same
+    columns = [wanted, found] + ([] if release is None else [release["found"]])
+    rows = [(name, *(column[name] for column in columns)) for name in ("reviewed", "unsafe")]
+    rows += [(CATEGORY_TITLES[name], *(column["categories"][name] for column in columns)) for name in CATEGORIES]
+    header = ("", "planned", "after the votes", "in the release")[: len(columns) + 1]
+    same = "The same videos as planned are left." if exact["same_videos"] else "**Other videos than planned remain.**"
+    return table(header, rows) + "\n\n" + same
+
+
+def _unvoted(kinds: Figures) -> str:
+    """What the counts at the end owe to the votes, which only videos that are to stay have."""
+    why = (
+        "These counts do not prove that the filters work: simulated raters answered on the videos that are to stay, so what "
+        f"an earlier stage missed leaves without a vote. {sum(kinds.values())} plants left only because nobody voted on them"
+    )
+    if not kinds:
+        return f"{why}."
+    return f"{why}:\n\n" + table(("planted, left only because nobody voted on them", "videos"), kinds.items())
 
 
 def _flow(flow: Figures) -> str:
@@ -116,7 +147,14 @@ def _cluster(found: Figures) -> str:
         f"{found['clusters']} k-means clusters; the commonest true label set of its cluster is that of "
         f"{_cell(found['purity'])} of the videos ({_cell(found['purity_of_one_cluster'])} if all were one cluster)."
     )
-    return _detections([("dropped by both coders", found["dropped"])]) + "\n\n" + purity
+    themes = "`themes.csv` is written from the truth: this row says that the file is obeyed, and nothing of the clusters."
+    return "\n\n".join([_detections([("dropped by both coders", found["dropped"])]), themes, purity])
+
+
+def _split(found: Figures) -> str:
+    rows = [(what, row["n"], row["across_splits"], row["across_folds"]) for what, row in found.items()]
+    what = "A scene is an original with its copies, found or not, by the truth."
+    return table(("", "n", "in more than one split", "in more than one fold"), rows) + "\n\n" + what
 
 
 def _votes(found: Figures) -> str:
@@ -131,7 +169,7 @@ def _votes(found: Figures) -> str:
     ]
     whole = [(method, *figures["all_categories"].values()) for method, figures in found["accuracy"].items()]
     rates = [(rate, *(found["raters"][rate][key] for key in _CLOSENESS)) for rate in ("sensitivity", "specificity")]
-    agreement = [(name, row["n"], row["share"]) for name, row in found["agreement"]["pairs"].items()]
+    agreement = [(name, row["n"], row["share"], row["alpha"], row["ac1"]) for name, row in found["agreement"]["pairs"].items()]
     return "\n\n".join(
         [
             f"Quality control left out {control['left_out']} of {control['answers']} answers to the videos that remain; "
@@ -146,8 +184,8 @@ def _votes(found: Figures) -> str:
             f"Rates of honest raters by Dawid-Skene against the known ones, a rater and category, with at least "
             f"{found['raters']['least_cases']} cases:",
             table(("rate", "n", "correlation", "mean absolute error", "the same if all raters had the mean"), rates),
-            "Share of pairs of raters who agree:",
-            table(("category", "videos", "agreement"), agreement),
+            "How far raters agree: the share of pairs of raters who do, and two coefficients that allow for chance:",
+            table(("category", "videos", "pairs that agree", "Krippendorff's alpha", "Gwet's AC1"), agreement),
         ]
     )
 

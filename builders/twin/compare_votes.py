@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unsafe_video_dataset.dawid_skene import DawidSkene, by_category
+from unsafe_video_dataset.reliability import ac1, ac1_parts, alpha, alpha_parts, nominal_distances
 from unsafe_video_dataset.taxonomy import CATEGORIES
 from unsafe_video_dataset.votes import label_votes, pairwise_agreement, weighed
 
@@ -152,11 +153,22 @@ def _closeness(estimated: Any, known: Any) -> dict[str, Any]:
 
 
 def _agreement(votes: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Votes a video and the share of pairs of raters that agree, a category and on average."""
+    """Votes a video; a category: the share of pairs of raters that agree, Krippendorff's alpha and Gwet's AC1."""
     sizes = Counter(len(given) for given in votes.values())
     pairs = {}
     for name in CATEGORIES:
         counts = [(sum(name in vote["categories"] for vote in given), len(given)) for given in votes.values()]
         values = [value for yes, number in counts if (value := pairwise_agreement([yes], number)) is not None]
-        pairs[name] = {"n": len(values), "share": sum(values) / len(values) if values else None}
+        raters = np.array([(number - yes, yes) for yes, number in counts]).reshape(-1, 2)
+        pairs[name] = {
+            "n": len(values),
+            "share": sum(values) / len(values) if values else None,
+            "alpha": _finite(alpha(alpha_parts(raters, nominal_distances(2)).sum(axis=0), nominal_distances(2))),
+            "ac1": _finite(ac1(ac1_parts(raters).sum(axis=0))),
+        }
     return {"votes_a_video": {str(size): number for size, number in sorted(sizes.items())}, "pairs": pairs}
+
+
+def _finite(value: Any) -> float | None:
+    """Null for a coefficient that does not exist, as where all answers are the same."""
+    return float(value) if math.isfinite(value) else None

@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 from unsafe_video_dataset.errors import Fault
 
+from ..pipeline.names import Names
 from ..raw import read_rows, read_text
 
 Decision = Literal["keep", "drop"]
@@ -62,12 +63,16 @@ def read_table(
     return found, faults
 
 
-def read_decisions(file: Path, *, items: Mapping[str, str]) -> tuple[dict[str, Ruling], list[Fault]]:
-    """item -> the ruling on it. `items` maps every item that there is to its video_id; a video_id means all its items.
+def read_decisions(
+    file: Path, *, items: Mapping[str, str], names: Names | None = None
+) -> tuple[dict[str, Ruling], list[Fault]]:
+    """item -> the ruling on it. `items` maps every item that reached the stage to its video_id, which means all its items.
 
     Columns: `item` or `video_id`, `decision` (keep or drop), `reviewer`, and optionally `reason`. Faults: what is not there,
-    what is neither keep nor drop, no reviewer, and an item ruled on in both ways.
+    what is neither keep nor drop, no reviewer, and an item ruled on in both ways. What is in `names` and did not reach the
+    stage is no fault: `names.not_reached` counts it.
     """
+    names = names or Names()
     rows, faults = read_table(file, needed=("decision", "reviewer"), optional=("reason",), one_of=("item", "video_id"))
     by_video: dict[str, list[str]] = {}
     for item, video_id in sorted(items.items()):
@@ -85,8 +90,9 @@ def read_decisions(file: Path, *, items: Mapping[str, str]) -> tuple[dict[str, R
         name = cells[which]
         targets = ([name] if name in items else []) if which == "item" else by_video.get(name.lower(), [])
         if not targets:
-            expected = "one that reached this stage"
-            faults.append(Fault(file.name, f"no {which} {name[:80]}", line=line, field=which, expected=expected))
+            expected = "one that the recipe ingests"
+            missing = Fault(file.name, f"no {which} {name[:80]}", line=line, field=which, expected=expected)
+            names.miss(which, name if which == "item" else name.lower(), missing)
         for item in targets:
             old = rulings.get(item)
             if old is not None and old.decision != decision:
@@ -95,4 +101,4 @@ def read_decisions(file: Path, *, items: Mapping[str, str]) -> tuple[dict[str, R
             elif old is None:
                 rulings[item] = Ruling(cast(Decision, decision), cells["reviewer"], cells["reason"])
                 lines[item] = line
-    return rulings, faults
+    return rulings, faults + names.faults()

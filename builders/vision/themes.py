@@ -3,10 +3,14 @@
 `themes.csv`: `cluster`, `video_id` or `item`; `theme`, one or several joined by `;`; `coder`; and optionally `action`
 (`drop` takes the videos out). Rows of one coder on one target add up. What a coder says of a video stands before
 what they say of its cluster. A video has the themes on which all coders who coded it agree.
+
+A cluster's number means something in one clustering only: rows about clusters also need `clustering`, the digest that the
+sheets and the report name. With other videos, another seed or k it is another one, and such rows are faults.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +19,7 @@ from typing import Any
 
 from unsafe_video_dataset.errors import Fault
 
+from ..pipeline.names import Names
 from .decisions import read_table
 
 
@@ -24,6 +29,7 @@ class Themes:
 
     coded: dict[str, dict[str, frozenset[str]]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    not_reached: int = 0  # rows about videos that an earlier stage dropped
     faults: list[Fault] = field(default_factory=list)
 
     def of(self, video_id: str) -> list[str] | None:
@@ -32,24 +38,32 @@ class Themes:
         return sorted(frozenset.intersection(*said)) if said else None
 
 
-def read_themes(file: Path, *, clusters: Mapping[str, int], items: Mapping[str, str]) -> Themes:
+def digest(clusters: Mapping[str, int]) -> str:
+    """8 hex digits that name a clustering: the same for the same videos with the same numbers."""
+    rows = "".join(f"{video_id} {number}\n" for video_id, number in sorted(clusters.items()))
+    return hashlib.sha256(rows.encode()).hexdigest()[:8]
+
+
+def read_themes(file: Path, *, clusters: Mapping[str, int], items: Mapping[str, str], names: Names | None = None) -> Themes:
     """Read the file. `clusters`: video_id -> its number; `items`: item -> video_id, of what reached the stage.
 
-    Faults: a target that is not there, no theme or coder, an unknown action, a theme given twice by a coder, and a target that
-    one coder both keeps and drops. An empty action says nothing. A drop of a cluster does not hold for a video that its
-    coder coded on its own. Raises `InputError` for no file.
+    Faults: a target that is not there, a cluster of another clustering, no theme or coder, an unknown action, a theme given
+    twice by a coder, and a target that one coder both keeps and drops. An empty action says nothing. A drop of a cluster
+    does not hold for a video that its coder coded on its own. A video in `names` that did not reach the stage is no fault,
+    but counted. Raises `InputError` for no file.
     """
-    themes = Themes()
+    themes, names = Themes(), names or Names()
+    clustering = digest(clusters)
     rows, themes.faults = read_table(
-        file, needed=("theme", "coder"), optional=("action",), one_of=("cluster", "video_id", "item")
+        file, needed=("theme", "coder"), optional=("action", "clustering"), one_of=("cluster", "video_id", "item")
     )
     said: dict[tuple[str, bool, str], dict[str, int]] = {}  # coder, own row or its cluster's, video_id -> theme -> line
     acts: dict[tuple[str, bool, str], tuple[str, int]] = {}
     for line, cells in rows:
         own = not cells["cluster"]
-        targets, message = _targets(cells, clusters, items)
+        targets, message = _targets(cells, clusters, items, clustering)
         found = [name.strip().lower() for name in cells["theme"].split(";") if name.strip()]
-        bad = [message] if message else []
+        bad = [message] if message and not own else []
         bad += [f"no {name}" for name in ("theme", "coder") if not cells[name]]
         action = cells["action"].lower()
         if action not in ("", "keep", "drop"):
@@ -57,6 +71,10 @@ def read_themes(file: Path, *, clusters: Mapping[str, int], items: Mapping[str, 
         themes.faults += [Fault(file.name, one, line=line, expected=_EXPECTED) for one in bad]
         if bad:
             continue
+        if message:
+            which = "item" if cells["item"] else "video_id"
+            name = cells["item"] or cells["video_id"].lower()
+            names.miss(which, name, Fault(file.name, message, line=line, expected=_EXPECTED))
         for video_id in targets:
             key = (cells["coder"], own, video_id)
             mine = said.setdefault(key, {})
@@ -70,27 +88,35 @@ def read_themes(file: Path, *, clusters: Mapping[str, int], items: Mapping[str, 
                 themes.faults.append(Fault(file.name, f"{target}: {what} (line {earlier})", line=line, expected=expected))
                 break
             mine |= dict.fromkeys(found, line)
-    for (coder, _, video_id), names in sorted(said.items()):  # a cluster's rows first, then a video's own over them
-        themes.coded.setdefault(coder, {})[video_id] = frozenset(names)
+    themes.faults += names.faults()
+    themes.not_reached = names.not_reached
+    for (coder, _, video_id), given in sorted(said.items()):  # a cluster's rows first, then a video's own over them
+        themes.coded.setdefault(coder, {})[video_id] = frozenset(given)
     for (coder, own, video_id), (action, _) in sorted(acts.items()):
         if action == "drop" and (own or (coder, True, video_id) not in said):
             themes.dropped.setdefault(video_id, coder)
     return themes
 
 
-_EXPECTED = "a cluster, video_id or item of this stage, a theme, a coder; action keep, drop or empty"
+_EXPECTED = "a cluster with its clustering, or a video_id or item of the recipe; a theme, a coder; action keep, drop or empty"
 
 
-def _targets(cells: Mapping[str, str], clusters: Mapping[str, int], items: Mapping[str, str]) -> tuple[list[str], str | None]:
+def _targets(
+    cells: Mapping[str, str], clusters: Mapping[str, int], items: Mapping[str, str], clustering: str
+) -> tuple[list[str], str | None]:
     """The video_ids that a row is about, or why there are none."""
     if cells["cluster"]:
+        if cells["clustering"].lower() != clustering:
+            given = f"is {cells['clustering'][:16]!r}" if cells["clustering"] else "is missing"
+            look = f"`clustering` {given}, the sheets are of {clustering}: look at them again, then write {clustering}"
+            return [], f"cluster {cells['cluster'][:16]}: {look}; or code the videos by item or video_id, which stay"
         found = sorted(name for name, number in clusters.items() if str(number) == cells["cluster"])
         return found, None if found else f"no cluster {cells['cluster'][:40]}"
     if cells["item"]:
         name = items.get(cells["item"])
         return ([name], None) if name else ([], f"no item {cells['item'][:80]}")
     name = cells["video_id"].lower()
-    return ([name], None) if name in clusters else ([], f"no video_id {name[:40]}")
+    return ([name], None) if name in clusters or name in set(items.values()) else ([], f"no video_id {name[:40]}")
 
 
 def agreement(themes: Themes) -> list[dict[str, Any]]:
