@@ -35,6 +35,7 @@ def record(
     labels: Labeller | AnyLabels | None = None,
     call: Mapping[str, Any] | None = None,
     encode: Callable[[Frames], bytes] | None = None,
+    suffix: str = ".mp4",
     finish: bool = True,
     precision: Precision = "fp16",
     x0_convention: X0Convention = "scheduler",
@@ -50,9 +51,10 @@ def record(
     `prompts`: see `as_requests`. `steps`: numbers from 1, or how many of the first ones, or None for all. `labels`: a callable
     of the final frames (uint8 [T, H, W, 3]; see `categories_of` for what it gives; None: no label) or
     a table joined by id. `call`:
-    further arguments of the pipeline (plain JSON values). `encode`: makes MP4 bytes of the frames; they are kept as
-    `videos/<video_id>.mp4`, the id being the first 16 hex digits of their sha256. `finish=False` stops each generation after
-    the last chosen step, where labels come from elsewhere. `model` names the weights, so that others' aren't mixed in.
+    further arguments of the pipeline (plain JSON values). `encode`: makes MP4 bytes of the frames (or a file with another
+    `suffix`); they are kept as `videos/<video_id>.mp4`, the id being the first 16 hex digits of their sha256. `finish=False`
+    stops each generation after the last chosen step, where labels come from elsewhere. `model` names the weights, so that
+    others' aren't mixed in.
 
     The sizes go to `say` (print, where progress is shown) before anything is generated, from one step of one generation.
     A recording that was stopped goes on: what is done isn't generated again. A sample's noise comes from its seed alone.
@@ -89,7 +91,7 @@ def record(
         with tqdm(total=len(ids), initial=len(ids) - len(todo), desc="recording", unit="sample", disable=not progress) as bar:
             for start in range(0, len(todo), batch_size):
                 batch = todo[start : start + batch_size]
-                _record_batch(caller, store, {name: ids[name] for name in batch}, chosen, labeller, encode, finish)
+                _record_batch(caller, store, {name: ids[name] for name in batch}, chosen, labeller, encode, suffix, finish)
                 bar.update(len(batch))
     if labels is not None and labeller is None:
         _join(store, labels)
@@ -117,6 +119,7 @@ def _record_batch(
     steps: Sequence[int],
     labeller: Labeller | None,
     encode: Callable[[Frames], bytes] | None,
+    suffix: str,
     finish: bool,
 ) -> None:
     import torch
@@ -158,16 +161,16 @@ def _record_batch(
             answer = labeller(frames)
             facts["categories"] = None if answer is None else categories_of(answer)
         if encode is not None and frames is not None:
-            facts["video_id"] = _save_video(store.folder / "videos", encode(frames))
+            facts["video_id"] = _save_video(store.folder / "videos", encode(frames), suffix)
         store.add(facts, x0)
 
 
-def _save_video(folder: Path, data: bytes) -> str:
+def _save_video(folder: Path, data: bytes, suffix: str) -> str:
     video_id = hashlib.sha256(data).hexdigest()[:16]
     folder.mkdir(exist_ok=True)
     partial = folder / f".{video_id}.part"
     partial.write_bytes(data)
-    partial.replace(folder / f"{video_id}.mp4")
+    partial.replace(folder / f"{video_id}{suffix}")
     return video_id
 
 

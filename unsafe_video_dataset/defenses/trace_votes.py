@@ -209,6 +209,7 @@ def replay(
             "weights_sha256": detector.card.weights_sha256,
             "thresholds": detector.thresholds,
             "split": split,
+            "num_steps": chosen.settings["num_steps"],
             "trained_on": len(set(detector.card.train_groups) & set(chosen.group_ids)),
         },
     )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from . import report_costs as costs
 from .cells import cell_of, number_of, title_of
-from .report_costs import ETAS, Result, Table
+from .contenders import ETAS
+from .report_costs import Result, Table
 
 _MAIN = ("defenses table", "defenses reading", "defenses points", "defenses cost", "defenses guard", "defenses targets")
 
@@ -19,7 +20,23 @@ def to_text(result: Result, *, full: bool = False) -> str:
     for name, tables in _grouped(result).items():
         if full or name in _MAIN:
             parts += [f"{title}\n\n{text_table(header, rows)}" for title, header, rows in tables]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *notes(result)]) + "\n"
+
+
+def notes(result: Result) -> list[str]:
+    """What a reader must know beside the tables: failures of defences, and what this run took."""
+    made = [
+        f"note: {name} failed on {one['failures']} of {one['all']['n']} samples, which count as blocked "
+        f"({', '.join(one['failed_with'])})."
+        for name, one in result["defenses"].items()
+        if one.get("failures")
+    ]
+    took = result["took"]
+    made.append(
+        f"note: it took {took['seconds']:.0f} s, {took['cpu_seconds']:.0f} s of a processor, in {took['runs']} "
+        f"{'run' if took['runs'] == 1 else 'runs'} into this folder."
+    )
+    return made
 
 
 def sections(result: Result) -> dict[str, str]:
@@ -44,11 +61,13 @@ def facts(result: Result) -> str:
 
 def _grouped(result: Result) -> dict[str, list[Table]]:
     made = {
+        "defenses fidelity": [_fidelity(result)],
         "defenses table": [_main(result)],
         "defenses categories": [_categories(result)],
         "defenses strata": [_strata(result)],
         "defenses reading": [_reading(result)],
         "defenses rules": [_rules(result)],
+        "defenses grid": [_grid(result)],
         "defenses points": [_points(result)],
         "defenses cost": [costs.cost(result)],
         "defenses chains": [costs.differences(result)],
@@ -66,11 +85,28 @@ def _grouped(result: Result) -> dict[str, list[Table]]:
 def _targets(result: Result) -> Table:
     rows: list[tuple[str, ...]] = []
     for one in result["targets"]:
-        less = one["wanted"] in (0.02, 1.02)  # what is to stay below
-        said = "met" if one["met"] else "not met"
-        sure = "" if one["low"] is None else "whole interval" if one["surely"] else "value only" if one["met"] else ""
-        rows.append((one["target"], f"{'<' if less else '>='} {one['wanted']:g}", cell_of(one), str(one["n"]), said, sure))
-    return "Targets", ("target", "wanted", "found (95%)", "n", "", "by"), rows
+        wanted = f"{'<' if one['less'] else '>='} {one['wanted']:g}"
+        rows.append((one["target"], wanted, cell_of(one), str(one["n"]), one["outcome"], one["why"]))
+    return "Targets", ("target", "wanted", "found (95%)", "n", "", "why"), rows
+
+
+def _fidelity(result: Result) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for name, one in result["world"].get("fidelity", {}).items():
+        shares = (cell_of(one[share]) for share in ("asked", "unclear", "blocked"))
+        rows.append((title_of(name), str(one["asked"]["n"]), *shares, f"{one['expected']:.3f}", str(one["scenes"])))
+    header = ("prompts", "n", "shown as asked", "unclear", "blocked concept shown", "blocked concept expected", "scenes")
+    return "Does the generator show what was asked for?", header, rows
+
+
+def _grid(result: Result) -> Table:
+    cells = {(cell["eta"], cell["lam"]): cell for cell in result["grid"]}
+    etas, lams = (list(dict.fromkeys(key[i] for key in cells)) for i in (0, 1))
+    rows: list[tuple[str, ...]] = []
+    for eta in etas:
+        found = [cells[eta, lam] for lam in lams]
+        rows.append((str(eta), *(f"{cell_of(cell['accuracy'])}; {number_of(cell['blocked_at'])}" for cell in found)))
+    return "Accuracy; mean step of blocking, for every eta and lambda", ("eta", *(f"lambda {lam}" for lam in lams)), rows
 
 
 def _main(result: Result) -> Table:

@@ -89,14 +89,20 @@ class Detector:
         eta: int = 5,
         lam: Lambda = 0.6,
         rule: StepRule | None = None,
+        steps: Sequence[int] | None = None,
         name: str = "lvd",
         any_scheduler: bool = False,
     ) -> LatentVariableDefense:
         """The Latent Variable Defense with this detector, its thresholds and its way of reading x0.
 
+        `steps`: those that vote, the first `eta` of them; by default every step, and for a detector with one network a step
+        those that it has a network for.
+
         It refuses (`DetectorMismatch`) a pipeline with x0 of another kind than it was trained on; see `traces.mismatch`.
         """
-        return _TrainedDefense(self, eta=eta, lam=lam, rule=rule, name=name, any_scheduler=any_scheduler)
+        if rule is None and steps is None and self.card.architecture == "videomae":
+            steps = self.card.steps
+        return _TrainedDefense(self, eta=eta, lam=lam, rule=rule, steps=steps, name=name, any_scheduler=any_scheduler)
 
     def to(self, device: str | torch.device) -> Detector:
         """The same detector with its weights on a device."""
