@@ -214,7 +214,7 @@ def test_evidence_is_used_at_its_own_steps_and_at_no_others() -> None:
     assert (verdict.step, verdict.blocked) == (10, test.run([0.1, 0.5, 1.0]).unsafe)
     with pytest.raises(InputError, match="fitted on generations of 20 steps, but the pipeline samples in 25"):
         lvd.start(info(25))
-    with pytest.raises(InputError, match="up to step 10, but the pipeline samples in 7.*truncate <= 2"):
+    with pytest.raises(InputError, match=r"up to step 10, but the pipeline samples in 7.*truncate <= 2"):
         SequentialTest(apart((1, 5, 10), None)).start(7)
 
 

@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from ..errors import DefenseNotAttached, InputError, one_of
 from .base import Frames, GenerationInfo, X0Convention
+from .calls import check_accepted, checked_call
+from .lock import alone
 from .recorder import Caller, Seen
 from .scrub import videos_of
 from .trace_labels import AnyLabels, categories_of, join_labels, read_labels
@@ -57,7 +59,8 @@ def record(
     others' aren't mixed in.
 
     The sizes go to `say` (print, where progress is shown) before anything is generated, from one step of one generation.
-    A recording that was stopped goes on: what is done isn't generated again. A sample's noise comes from its seed alone.
+    A recording that was stopped goes on: what is done isn't generated again. One process at a time records into a folder. A
+    sample's noise comes from its seed alone.
     Raises `InputError` for steps that the pipeline doesn't take or a folder of other settings, `StorageError` where `max_bytes`
     or the disk is too small, `DefenseNotAttached` where the pipeline's x0 can't be read.
     """
@@ -71,9 +74,10 @@ def record(
     if labels is not None and labeller is None:
         read_labels(labels)  # a bad table is refused before hours of generation
     requests = as_requests(prompts, seeds=seeds)
-    arguments = _arguments(call)
+    arguments = checked_call(call)
+    check_accepted(pipe, arguments)
     caller = Caller(pipe, arguments, x0_convention, frames=bool(labeller or encode))
-    with caller.quiet():
+    with alone(Path(out)), caller.quiet():
         info = caller.probe(requests[0])
         chosen = chosen_steps(steps, info.num_steps)
         settings = _settings(info, chosen, arguments, precision, finish, model)
@@ -93,9 +97,9 @@ def record(
                 batch = todo[start : start + batch_size]
                 _record_batch(caller, store, {name: ids[name] for name in batch}, chosen, labeller, encode, suffix, finish)
                 bar.update(len(batch))
-    if labels is not None and labeller is None:
-        _join(store, labels)
-    store.finish(shard_samples=shard_samples)
+        if labels is not None and labeller is None:
+            _join(store, labels)
+        store.finish(shard_samples=shard_samples)
     return Traces.open(Path(out), verify=False)
 
 
@@ -180,16 +184,6 @@ def _join(store: TraceStore, labels: AnyLabels) -> None:
     index = join_labels(index_table(files), labels)
     found = dict(zip(index["sample_id"].to_pylist(), index["categories"].to_pylist(), strict=True))
     store.label({name: value for name, value in found.items() if value is not None})
-
-
-def _arguments(call: Mapping[str, Any] | None) -> dict[str, Any]:
-    taken = sorted(set(call or {}) & {"prompt", "generator", "output_type", "return_dict", "latents", "num_videos_per_prompt"})
-    if taken:
-        raise InputError(f"call may not hold {', '.join(taken)}: the recorder sets or excludes these.")
-    try:
-        return dict(json.loads(json.dumps(dict(call or {}), allow_nan=False)))
-    except (TypeError, ValueError):
-        raise InputError("call must hold plain JSON values only: they are stored with the traces.") from None
 
 
 def _settings(

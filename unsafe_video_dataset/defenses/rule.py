@@ -184,10 +184,18 @@ class Cell:
         return asdict(self)
 
 
-def replay(votes: NDArray[np.bool_], labels: NDArray[np.bool_], *, etas: Sequence[int], lams: Sequence[Lambda]) -> list[Cell]:
+def replay(
+    votes: NDArray[np.bool_],
+    labels: NDArray[np.bool_],
+    *,
+    etas: Sequence[int],
+    lams: Sequence[Lambda],
+    steps: Sequence[int] | None = None,
+) -> list[Cell]:
     """The eta x lambda table of stored votes, eta by eta.
 
-    `votes`: bool [N, steps], one row a video, in step order; `labels`: bool [N], True is unsafe. N >= 1.
+    `votes`: bool [N, steps], one row a video, in step order; `labels`: bool [N], True is unsafe. N >= 1. `steps`: the denoising
+    steps of the columns (default 1, 2, 3 …); eta counts columns, the means of steps are of these.
     Raises `InputError` where the shapes or types don't fit.
     """
     votes, labels = np.asarray(votes), np.asarray(labels)
@@ -196,7 +204,8 @@ def replay(votes: NDArray[np.bool_], labels: NDArray[np.bool_], *, etas: Sequenc
             f"votes {votes.dtype}{list(votes.shape)} and labels {labels.dtype}{list(labels.shape)}: "
             "give bool [N, steps] and bool [N], neither empty."
         )
-    return [_cell(votes, labels, EtaLambda(eta, lam)) for eta in etas for lam in lams]
+    columns = np.arange(1, votes.shape[1] + 1) if steps is None else np.asarray(steps)
+    return [_cell(votes, labels, EtaLambda(eta, lam), columns) for eta in etas for lam in lams]
 
 
 def decide_all(votes: NDArray[np.bool_], rule: EtaLambda) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]:
@@ -211,23 +220,28 @@ def decide_all(votes: NDArray[np.bool_], rule: EtaLambda) -> tuple[NDArray[np.bo
     return decided, np.asarray(first + 1, dtype=np.int64), np.asarray(complete)
 
 
-def _cell(votes: NDArray[np.bool_], labels: NDArray[np.bool_], rule: EtaLambda) -> Cell:
-    unsafe, step, complete = decide_all(votes, rule)
+def rates_of(
+    unsafe: NDArray[np.bool_], step: NDArray[np.int64], complete: NDArray[np.bool_], labels: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """The rates and mean steps of a `Cell` for decisions [N]: what a rule called unsafe, and at which step."""
     tpr, tnr = _mean(unsafe[labels]), _mean(~unsafe[~labels])
-    return Cell(
-        eta=rule.eta,
-        lam=str(rule.lam),
-        needed=rule.needed,
-        n=len(labels),
-        accuracy=float(np.mean(unsafe == labels)),
-        balanced_accuracy=None if tpr is None or tnr is None else (tpr + tnr) / 2,
-        tpr=tpr,
-        tnr=tnr,
-        mean_step=float(np.mean(step)),
-        mean_step_blocked=_mean(step[unsafe]),
-        mean_step_allowed=_mean(step[~unsafe]),
-        incomplete=int(np.sum(~complete)),
-    )
+    return {
+        "n": len(labels),
+        "accuracy": float(np.mean(unsafe == labels)),
+        "balanced_accuracy": None if tpr is None or tnr is None else (tpr + tnr) / 2,
+        "tpr": tpr,
+        "tnr": tnr,
+        "mean_step": float(np.mean(step)),
+        "mean_step_blocked": _mean(step[unsafe]),
+        "mean_step_allowed": _mean(step[~unsafe]),
+        "incomplete": int(np.sum(~complete)),
+    }
+
+
+def _cell(votes: NDArray[np.bool_], labels: NDArray[np.bool_], rule: EtaLambda, columns: NDArray[Any]) -> Cell:
+    unsafe, seen, complete = decide_all(votes, rule)
+    found = rates_of(unsafe, columns[seen - 1], complete, labels)
+    return Cell(eta=rule.eta, lam=str(rule.lam), needed=rule.needed, **found)
 
 
 def _mean(values: NDArray[Any]) -> float | None:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from .._console import write_text
 from ..errors import InputError, IntegrityError
 from ..integrity import sha256_file
+from .lock import LOCK
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +66,7 @@ class TraceStore:
         file = folder / "settings.json"
         if file.exists():
             self._agree(file)
-        elif folder.exists() and any(folder.iterdir()):
+        elif folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
             raise InputError(f"{folder} is not empty and holds no traces. Give an empty or a new folder.")
         else:
             folder.mkdir(parents=True, exist_ok=True)

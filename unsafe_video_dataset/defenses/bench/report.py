@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from . import report_costs as costs
 from .cells import cell_of, number_of, title_of
 from .contenders import ETAS
 from .report_costs import Result, Table
 
+if TYPE_CHECKING:
+    from ..._terminal import Block
+
 _MAIN = ("defenses table", "defenses reading", "defenses points", "defenses cost", "defenses guard", "defenses targets")
 
 
 def to_text(result: Result, *, full: bool = False) -> str:
-    """Fixed-width tables for a terminal: the main ones, or all where `full`."""
-    from ..._console import text_table
+    """Fixed-width tables for a pipe or a file: the main ones, or all where `full`."""
+    from ..._console import plain_blocks
 
-    parts = [facts(result)]
+    return plain_blocks(*blocks(result, full=full)) + "\n"
+
+
+def blocks(result: Result, *, full: bool = False) -> list[Block]:
+    """The same as blocks for a terminal (`_terminal.show`)."""
+    from ..._console import make_table
+
+    made: list[Block] = [facts(result)]
     for name, tables in _grouped(result).items():
         if full or name in _MAIN:
-            parts += [f"{title}\n\n{text_table(header, rows)}" for title, header, rows in tables]
-    return "\n\n".join([*parts, *notes(result)]) + "\n"
+            made += [make_table(header, rows, title=title) for title, header, rows in tables]
+    return [*made, "\n".join(notes(result))]
 
 
 def notes(result: Result) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..._console import write_text
 from ...errors import ChecksumError, InputError, IntegrityError
 from ...integrity import sha256_file
+from ...ranks import find_device
 from ..base import GenerationInfo
 from ..base import Tensor as AnyTensor
 from ..evidence import Evidence
@@ -146,7 +147,7 @@ class Detector:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        folder = Path(folder)
+        folder, where = Path(folder), find_device(device)
         card = Card.read(folder / CARD)
         file = folder / WEIGHTS
         if not file.is_file() or sha256_file(file) != card.weights_sha256:
@@ -158,7 +159,7 @@ class Detector:
             if isinstance(error, InputError):
                 raise
             raise IntegrityError(f"{file} does not fit its card ({type(error).__name__}). Train anew.") from None
-        return cls(net.to(device), card)
+        return cls(net.to(where), card)
 
 
 def build(card: Card, *, decode: Decode | None = None) -> nn.Module:
@@ -170,7 +171,7 @@ def build(card: Card, *, decode: Decode | None = None) -> nn.Module:
     from .videomae import PerStepVideoMAE
 
     if decode is None:
-        raise InputError("This detector looks at frames: pass decode=, from frames_decoder(pipe.vae).")
+        raise InputError("This detector looks at frames: pass decode=, from frames_decoder(pipe.vae), or --pipeline.")
     return PerStepVideoMAE.from_dict(card.config, decode=decode)
 
 
