@@ -168,16 +168,16 @@ def _replay(arguments: argparse.Namespace) -> int:
     rows = [(c.eta, _first(votes.steps, c.eta), c.lam, c.needed, *_rates(c.to_dict())) for c in cells]
     steps = "" if votes.steps == tuple(range(1, len(votes.steps) + 1)) else f" --steps {','.join(map(str, votes.steps))}"
     said = [f"note: eta counts recorded steps. To run one: unsafe-video defend run … --eta ETA --lambda LAMBDA{steps}"]
-    show(make_table(header, rows))
+    blocks: list[Any] = [make_table(header, rows)]
     if tests:
         head = ("alpha = beta", *header[4:])
-        show("", make_table(head, [(row["alpha"], *_rates(row)) for row in tests], title="Sequential test"))
+        blocks.append(make_table(head, [(row["alpha"], *_rates(row)) for row in tests], title="Sequential test"))
         said.append(
             "note: to run one: unsafe-video defend run … --rule sequential --alpha ALPHA, with as many steps as recorded"
         )
     else:
         said.append(f"note: no sequential test: {why}")
-    show("", "\n".join(said))
+    show(*blocks, "\n".join(said))
     return 0
 
 
