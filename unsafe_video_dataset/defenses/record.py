@@ -20,7 +20,7 @@ from .scrub import videos_of
 from .trace_labels import AnyLabels, categories_of, join_labels, read_labels
 from .trace_requests import Request, as_requests
 from .trace_size import Precision, SizePlan, free_bytes
-from .trace_store import FORMAT, TraceStore, index_table
+from .trace_store import FORMAT, TraceStore, check_folder, index_table
 from .traces import Traces
 
 Labeller = Callable[[Frames], object]
@@ -77,6 +77,7 @@ def record(
     arguments = checked_call(call)
     check_accepted(pipe, arguments)
     caller = Caller(pipe, arguments, x0_convention, frames=bool(labeller or encode))
+    check_folder(Path(out))  # before a lock is left there
     with alone(Path(out)), caller.quiet():
         info = caller.probe(requests[0])
         chosen = chosen_steps(steps, info.num_steps)
