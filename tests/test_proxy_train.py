@@ -71,7 +71,7 @@ def test_another_seed_gives_other_weights(whole: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_retraining_reproduces_the_shipped_fidelity(tmp_path: Path) -> None:
     """The script in full with another seed: in every stratum, what is shown as asked and how often a blocked concept comes out
-    are the same within the 95% intervals of both. About six minutes of a processor."""
+    are the same within the 95% intervals of both. About three minutes of a processor."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
