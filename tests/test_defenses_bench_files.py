@@ -168,7 +168,7 @@ def test_a_defence_in_the_papers_convention_is_benched_in_a_guard(copied: Path) 
         (True, 0.965, 0.918, 1.025, "not decided"),
         (True, 0.965, 0.918, 1.019, "met"),
         (True, 1.3, 1.2, 1.4, "not met"),
-        (True, 1.0, None, None, "met"),
+        (True, 1.0, None, None, "not decided"),
         (False, 1.03, 1.01, 1.05, "not decided"),
         (False, 1.05, 1.02, 1.1, "met"),
         (False, 0.8, 0.7, 0.9, "not met"),
@@ -178,6 +178,8 @@ def test_a_defence_in_the_papers_convention_is_benched_in_a_guard(copied: Path) 
 def test_a_target_is_met_by_a_whole_interval(less: bool, value: Any, low: Any, high: Any, outcome: str) -> None:
     found = {"value": value, "low": low, "high": high, "n": 1}
     row = _row("x", 1.02, found, less=less, why="because")
+    counted = _row("x", 1.02, {**found, "low": None, "high": None}, less=less, counted=True)["outcome"]
+    assert counted == ("not decided" if value is None else "met" if (value < 1.02) == less else "not met")
     assert (row["outcome"], row["why"]) == (outcome, "" if outcome == "met" else "because")
 
 

@@ -96,7 +96,7 @@ def overhead(
     Every round runs the call alone and under each defence; the order turns from round to round. What is compared is the
     processor time of this process, all threads together, which other work on the machine blurs less than the clock.
     `low` and `high` are the ends of the median's 95% interval (see `median_interval`), None in too few rounds. `detect_share`
-    is the share of a guarded call's own seconds that was spent in the defence.
+    is the share of a guarded call's own seconds that was spent in the defence, with its own interval.
     """
     names = ["alone", *defenses]
     taken: dict[str, list[float]] = {name: [] for name in names}
@@ -126,6 +126,7 @@ def overhead(
             "low": low,
             "high": high,
             "detect_share": float(np.median(share[name])),
+            **dict(zip(("detect_low", "detect_high"), median_interval(share[name]), strict=True)),
         }
     return made
 

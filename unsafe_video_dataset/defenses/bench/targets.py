@@ -21,8 +21,8 @@ _NAMES = {"proxy": "the proxy", "heavy": "AnimateDiff's UNet, narrow"}
 def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a target and measure: `target`, `wanted`, `less` (what is to stay below), the estimate, `outcome` and `why`.
 
-    The outcome is `met` or `not met` where the whole interval (the value, where a count has none) is on that side of what is
-    wanted, else `not decided`. `why` is the reason, where a target isn't met.
+    The outcome is `met` or `not met` where the whole interval (of what is counted and not measured, the value) is on that side
+    of what is wanted, else `not decided`. `why` is the reason, where a target isn't met.
     """
     return [*_accuracies(result), *_savings(result), *_allowed(result)]
 
@@ -69,12 +69,12 @@ def _allowed(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         for look, why in looks:
             found = {"value": 1 + Cost(**size).overhead(eta, look), "low": None, "high": None, "n": 1}
             what = f"FLOPs of an allowed generation, {size['name']}, {eta} looks, {look} (times)"
-            rows.append(_row(what, SLOWER, found, less=True, why=why))
+            rows.append(_row(what, SLOWER, found, less=True, why=why, counted=True))
     for name, timed in (result.get("overhead") or {}).items():
         found, looked = timed["eta-lambda"], f", {timed['eta']} looks" if "eta" in timed else ""
         generator, n = _NAMES.get(name, name), timed["rounds"]
         ratio = {"value": found["ratio"], "low": found["low"], "high": found["high"], "n": n}
-        share = {"value": found["detect_share"], "low": None, "high": None, "n": n}
+        share = {"value": found["detect_share"], "low": found.get("detect_low"), "high": found.get("detect_high"), "n": n}
         why = _WHY.get(name, "")
         rows.append(_row(f"time of an allowed generation, {generator}{looked} (times)", SLOWER, ratio, less=True, why=why))
         rows.append(_row(f"share of it spent in the detector, {generator}{looked}", SHARE, share, less=True, why=why))
@@ -86,8 +86,12 @@ def _inverse(share: Mapping[str, Any]) -> dict[str, Any]:
     return {"value": 1 / share["value"], **{name: 1 / end if end else None for name, end in ends.items()}, "n": share["n"]}
 
 
-def _row(what: str, wanted: float, found: Mapping[str, Any], *, less: bool = False, why: str = "") -> dict[str, Any]:
+def _row(
+    what: str, wanted: float, found: Mapping[str, Any], *, less: bool = False, why: str = "", counted: bool = False
+) -> dict[str, Any]:
     ends = [found["value"] if found[end] is None else found[end] for end in ("low", "high")]
+    if found["low"] is None and not counted:
+        ends = [None]  # one measurement decides nothing
     sides = {None if end is None else (end < wanted if less else end >= wanted) for end in ends}
     outcome = "met" if sides == {True} else "not met" if sides == {False} else "not decided"
     return {
