@@ -25,6 +25,8 @@ def given(page: str, here: Path) -> dict[str, str]:
         (here / "votes.csv").write_text(builders_support.votes_csv(), encoding="utf-8")
         releases.build(here / "OLD")
         releases.build(here / "NEW", 26)
+    if page == "defenses.md":
+        (here / "new.txt").write_text("a red square falls\na blue circle rises\n", encoding="utf-8")
     if page == "recipe.md":
         releases.build(here / "release-1.0")
     if page in ("protocol.md", "report.md"):

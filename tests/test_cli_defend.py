@@ -66,6 +66,32 @@ def test_the_verbs_one_after_another(tmp_path: Path, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
+    ("verb", "options", "message"),
+    [
+        ("train", ("--target-fpr", "7"), "no share from 0 up to 1"),
+        ("train", ("--target-fpr", "x"), "no share from 0 up to 1"),
+        ("replay", ("--lambdas", "0"), "lambda='0' is out of range"),
+        ("replay", ("--etas", "9"), "eta=9, but 4 steps were recorded"),
+        ("replay", ("--etas", "0-2"), "eta=0, but 4 steps were recorded"),
+    ],
+)
+def test_a_flag_that_can_not_be_is_refused_before_anything_is_done(
+    verb: str, options: Any, message: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces = planted(tmp_path / "planted", 24, groups=8)
+    from unsafe_video_dataset.defenses.detectors import score, train, wrap
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("this takes hours")
+
+    monkeypatch.setattr(train, "train", never)
+    monkeypatch.setattr(score, "logits_of", never)
+    monkeypatch.setattr("unsafe_video_dataset.cli_defend._detector", lambda arguments: wrap(lambda x0: 0.5, kind=traces.kind()))
+    assert call("defend", verb, tmp_path / "planted", *options) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("record", "nowhere", "--prompts", "P", "--out", "O"), "is no pipeline"),

@@ -341,6 +341,7 @@ def test_a_sequential_test_from_the_calibration(calibrated: Detector, trained: t
     assert np.mean(unsafe == votes.unsafe) > 0.7  # fitted on 21 videos
     assert 1 <= steps.min() <= steps.max() <= 4
     assert calibrated.defense(rule=test).rule is test
+    assert (test.at, test.evidence.num_steps) == (traces.steps, traces.settings["num_steps"])
     with pytest.raises(InputError, match="isn't calibrated"):
         trained.detector.evidence()
 

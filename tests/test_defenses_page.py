@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 from unsafe_video_dataset import defenses
 from unsafe_video_dataset.cli import main
 from unsafe_video_dataset.defenses import bench, flops
+from unsafe_video_dataset.defenses.detectors import videomae
 from unsafe_video_dataset.integrity import sha256_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +31,7 @@ def section(name: str) -> str:
 
 def test_every_section_of_a_report_is_in_the_page_and_filled() -> None:
     names = re.findall(r"<!-- (defenses [a-z]+) -->", PAGE.read_text(encoding="utf-8"))
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == 15
     for name in names:
         assert section(name).strip(), f"{name} is empty: run benchmarks/defenses.py"
 
@@ -55,12 +56,15 @@ def test_figures_stand_beside_the_page() -> None:
 def test_the_examples_name_what_exists(capsys: pytest.CaptureFixture[str]) -> None:
     text = PAGE.read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 4
     for block in blocks:
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom):
                 module: Any = __import__(str(node.module), fromlist=["*"])
                 assert all(hasattr(module, alias.name) for alias in node.names)
+    for name in ("PerStepVideoMAE", "frames_decoder"):
+        assert f"`{name}" in text
+        assert hasattr(videomae, name)
     for name in ("GuardModel", "SafetyChecker", "CosmosGuardrail", "as_latent_defense", "as_output_defense"):
         assert f"`{name}`" in text
         assert hasattr(defenses, name)

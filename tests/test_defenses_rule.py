@@ -174,3 +174,9 @@ def test_a_replay_of_one_class_has_no_rate_for_the_other() -> None:
 def test_a_replay_of_anything_else_is_refused(votes: Any, labels: Any) -> None:
     with pytest.raises(InputError, match=r"bool \[N, steps\]"):
         replay(votes, labels, etas=[1], lams=[0.5])
+
+
+def test_a_replay_of_some_steps_names_them() -> None:
+    votes = np.array([[True, True, True], [False, True, False]])
+    (cell,) = replay(votes, np.array([True, False]), etas=[2], lams=[1], steps=[1, 5, 10])
+    assert (cell.mean_step_blocked, cell.mean_step_allowed) == (5, 1)

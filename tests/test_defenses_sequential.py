@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unsafe_video_dataset.defenses.base import GenerationInfo
 from unsafe_video_dataset.defenses.evidence import Evidence, Trail, fit_evidence
+from unsafe_video_dataset.defenses.lvd import LatentVariableDefense
 from unsafe_video_dataset.defenses.rule import EtaLambda, StepRule
 from unsafe_video_dataset.defenses.sequential import SequentialTest
 from unsafe_video_dataset.errors import FilterError, InputError
@@ -183,3 +185,77 @@ def test_scores_that_are_none_are_refused() -> None:
         Evidence((0.0,), (1.0,), ((0.0,),))
     with pytest.raises(InputError, match="fit it again"):
         Evidence.from_dict({"safe": [0.0]})
+
+
+# -- the steps that evidence is about
+
+
+def apart(steps: tuple[int, ...], num_steps: int | None) -> Evidence:
+    """Evidence of these steps: the first says little, the others more and more."""
+    means = tuple(1.0 + i for i in range(len(steps)))
+    return Evidence((0.0,) * len(steps), means, tuple(map(tuple, np.eye(len(steps)))), "identity", steps, num_steps)
+
+
+def test_evidence_is_used_at_its_own_steps_and_at_no_others() -> None:
+    asked: list[int] = []
+
+    def detector(x0: float, *, step: int) -> float:
+        asked.append(step)
+        return 0.1 * step
+
+    test = SequentialTest(apart((1, 5, 10), 20), alpha=1e-6, beta=1e-6)
+    assert test.at == (1, 5, 10)
+    lvd = LatentVariableDefense(detector, rule=test, threshold=9)
+    state, verdict, step = lvd.start(info(20)), None, 0
+    while verdict is None:
+        step += 1
+        state, verdict = lvd.observe(state, step=step, timestep=0.0, x0=0.0, log_snr=0.0)
+    assert asked == [1, 5, 10]
+    assert (verdict.step, verdict.blocked) == (10, test.run([0.1, 0.5, 1.0]).unsafe)
+    with pytest.raises(InputError, match="fitted on generations of 20 steps, but the pipeline samples in 25"):
+        lvd.start(info(25))
+    with pytest.raises(InputError, match=r"up to step 10, but the pipeline samples in 7.*truncate <= 2"):
+        SequentialTest(apart((1, 5, 10), None)).start(7)
+
+
+def test_the_papers_rule_over_chosen_steps() -> None:
+    asked: list[int] = []
+
+    def detector(x0: float, *, step: int) -> bool:
+        asked.append(step)
+        return step >= 5
+
+    lvd = LatentVariableDefense(detector, eta=3, lam="2/3", steps=[1, 5, 10, 15])
+    state, verdict, step = lvd.start(info(20)), None, 0
+    while verdict is None:
+        step += 1
+        state, verdict = lvd.observe(state, step=step, timestep=0.0, x0=0.0, log_snr=0.0)
+    assert (asked, verdict.step, verdict.blocked) == ([1, 5, 10], 10, True)
+    with pytest.raises(InputError, match="samples in 4 steps, 1 of which vote"):
+        lvd.start(info(4))
+    with pytest.raises(FilterError, match="only 2 steps vote"):
+        EtaLambda(3, at=(1, 2))
+    with pytest.raises(FilterError, match="each larger than the one before"):
+        EtaLambda(1, at=(2, 1))
+    with pytest.raises(FilterError, match="not both"):
+        LatentVariableDefense(detector, rule=EtaLambda(1), steps=[1])
+
+
+def test_evidence_keeps_its_steps() -> None:
+    evidence = fit_evidence(
+        np.array([[0.1, 0.2], [0.2, 0.1], [0.8, 0.7], [0.9, 0.9]]),
+        np.array([False, False, True, True]),
+        steps=(2, 6),
+        num_steps=8,
+    )
+    assert (evidence.at, evidence.num_steps) == ((2, 6), 8)
+    assert Evidence.from_dict(json.loads(json.dumps(evidence.to_dict()))) == evidence
+    old = {name: value for name, value in evidence.to_dict().items() if name not in ("at", "num_steps")}
+    with pytest.raises(InputError, match="No at, num_steps in the stored evidence"):
+        Evidence.from_dict(old)
+    with pytest.raises(InputError, match="can't be that of steps"):
+        apart((1, 30), 20)
+
+
+def info(num_steps: int) -> GenerationInfo:
+    return GenerationInfo("P", "DDIMScheduler", "epsilon", num_steps, (1, 1, 1, 1), "CTHW", "scheduler", 0)

@@ -178,6 +178,7 @@ LAYERS = [
         "cli_bench",
         "cli_defend",
         "cli_defend_bench",
+        "cli_defend_run",
         "cli_defend_record",
         "cli_evaluate",
         "cli_export",

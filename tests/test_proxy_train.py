@@ -70,9 +70,21 @@ def test_another_seed_gives_other_weights(whole: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_retraining_reproduces_the_shipped_fidelity(tmp_path: Path) -> None:
-    """Half of the denoiser's steps, for time: a little worse is allowed for, but the intervals must meet."""
-    train(tmp_path, settings=Settings(seed=1, steps=2000, evaluate=1))
-    again = measure(load_proxy(folder=tmp_path), per_kind=120)
+    """The script in full with another seed: in every stratum, what is shown as asked and how often a blocked concept comes out
+    are the same within the 95% intervals of both. About three minutes of a processor."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        train(tmp_path, settings=Settings(seed=1, evaluate=1), progress=False)
+        again = measure(load_proxy(folder=tmp_path), per_kind=Settings.evaluate)
+    finally:
+        torch.set_num_threads(threads)
     shipped = json.loads((WEIGHTS / "proxy.json").read_text())["fidelity"]
-    for name in ("direct", "synonym", "under", "misleading", "many_seeds", "disguised"):
-        assert again[name]["asked"]["high"] >= shipped[name]["asked"]["low"], (name, again[name], shipped[name])
+    assert again.keys() == shipped.keys()
+    apart = [
+        (name, share, again[name][share], shipped[name][share])
+        for name in shipped
+        for share in ("asked", "blocked")
+        if again[name][share]["high"] < shipped[name][share]["low"] or again[name][share]["low"] > shipped[name][share]["high"]
+    ]
+    assert not apart

@@ -12,7 +12,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__, cli_bench, cli_defend, cli_defend_bench, cli_evaluate, cli_export, cli_hub, cli_report, cli_train
+from . import (
+    __version__,
+    cli_bench,
+    cli_defend,
+    cli_defend_bench,
+    cli_defend_run,
+    cli_evaluate,
+    cli_export,
+    cli_hub,
+    cli_report,
+    cli_train,
+)
 from ._console import (
     COMPLETION,
     Table,
@@ -60,7 +71,7 @@ def make_parser(*, train: bool = True) -> argparse.ArgumentParser:
     cli_bench.add_bench(commands)
     cli_export.add_export(commands)
     cli_hub.add_commands(commands)
-    cli_defend.add_commands(commands, cli_defend_bench.add_verbs)
+    cli_defend.add_commands(commands, cli_defend_run.add_verbs, cli_defend_bench.add_verbs)
     return parser
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ._console import add_json, epilog, load_module, make_table, print_json, show
 from .cli_defend_record import add_record, numbers
+from .errors import InputError
 
 SPLITS = ("train", "validation", "test", "all")
 
@@ -44,6 +45,14 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument(
+        "--architecture",
+        choices=("latent", "videomae"),
+        default="latent",
+        help="'latent' reads x0 itself; 'videomae', the paper's layout, decodes it: one VideoMAE a step and category",
+    )
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="videomae: a local VideoMAE that all of them start from")
+    _add_pipeline(parser)
     parser.add_argument("--width", type=int, default=24, help="features of the network, a multiple of 8")
     parser.add_argument(
         "--negatives", type=float, default=3.0, help="safe samples an unsafe one, those of its own prompt first"
@@ -70,7 +79,8 @@ def _train(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     names = None if arguments.categories is None else [name.strip() for name in arguments.categories.split(",")]
-    how = {"device": arguments.device, "resume": arguments.resume, "progress": loud}
+    net = _videomae(arguments, traces, names, settings) if arguments.architecture == "videomae" else {}
+    how = {**net, "device": arguments.device, "resume": arguments.resume, "progress": loud}
     trained = training.train(traces, out=arguments.out, settings=settings, categories=names, **how)
     detector = calibration.calibrate(trained.detector, traces, target_fpr=arguments.target_fpr, progress=loud).save(
         arguments.out
@@ -79,6 +89,22 @@ def _train(arguments: argparse.Namespace) -> int:
     return _show(
         arguments, detector, votes, {"losses": list(trained.losses), "validation_losses": list(trained.validation_losses)}
     )
+
+
+def _videomae(arguments: argparse.Namespace, traces: Any, names: list[str] | None, settings: Any) -> dict[str, Any]:
+    """The network of the paper's layout and its card, for the traces' steps."""
+    if arguments.checkpoint is None or arguments.pipeline is None:
+        raise InputError(
+            "--architecture videomae needs --checkpoint DIR (a local VideoMAE in safetensors) and --pipeline PIPELINE, "
+            "with the VAE that decodes x0."
+        )
+    made = load_module("defenses.detectors.videomae").PerStepVideoMAE.from_checkpoint(
+        arguments.checkpoint,
+        steps=settings.steps or traces.steps,
+        categories=names or traces.labelled().categories,
+        decode=_decoder(arguments),
+    )
+    return {"net": made, "card": made.card(traces.kind())}
 
 
 # --- calibrate --------------------------------------------------------------------------------------------------------
@@ -126,30 +152,53 @@ def _add_replay(verbs: Any) -> None:
 
 def _replay(arguments: argparse.Namespace) -> int:
     traces, detector = _traces(arguments), _detector(arguments)
+    replaying = load_module("defenses.trace_votes")
     etas = None if arguments.etas is None else numbers(arguments.etas, "--etas")
-    votes = load_module("defenses.trace_votes").replay(traces, detector, **_how(arguments))
-    cells = votes.table(etas=etas, lams=[part.strip() for part in arguments.lambdas.split(",")])
+    etas = replaying.checked_etas(etas, traces.steps)  # before anything is scored
+    lams = [load_module("defenses.rule").exact_lambda(part.strip()) for part in arguments.lambdas.split(",")]
+    votes = replaying.replay(traces, detector, **_how(arguments))
+    cells = votes.table(etas=etas, lams=lams)
+    tests, why = _sequential(detector, votes)
     if arguments.out is not None:
         votes.save(arguments.out)
     if arguments.json:
-        return _show(arguments, detector, votes, {"table": [cell.to_dict() for cell in cells]})
+        return _show(arguments, detector, votes, {"table": [cell.to_dict() for cell in cells], "sequential": tests})
     _show(arguments, detector, votes, {})
-    header = ("eta", "lambda", "needed", "accuracy", "TPR", "TNR", "mean step", "blocked at")
-    rows = [
-        (
-            c.eta,
-            c.lam,
-            c.needed,
-            _share(c.accuracy),
-            _share(c.tpr),
-            _share(c.tnr),
-            _share(c.mean_step),
-            _share(c.mean_step_blocked),
+    header = ("eta", "steps", "lambda", "needed", "accuracy", "TPR", "TNR", "mean step", "blocked at")
+    rows = [(c.eta, _first(votes.steps, c.eta), c.lam, c.needed, *_rates(c.to_dict())) for c in cells]
+    steps = "" if votes.steps == tuple(range(1, len(votes.steps) + 1)) else f" --steps {','.join(map(str, votes.steps))}"
+    said = [f"note: eta counts recorded steps. To run one: unsafe-video defend run … --eta ETA --lambda LAMBDA{steps}"]
+    blocks: list[Any] = [make_table(header, rows)]
+    if tests:
+        head = ("alpha = beta", *header[4:])
+        blocks.append(make_table(head, [(row["alpha"], *_rates(row)) for row in tests], title="Sequential test"))
+        said.append(
+            "note: to run one: unsafe-video defend run … --rule sequential --alpha ALPHA, with as many steps as recorded"
         )
-        for c in cells
-    ]
-    show(make_table(header, rows))
+    else:
+        said.append(f"note: no sequential test: {why}")
+    show(*blocks, "\n".join(said))
     return 0
+
+
+def _sequential(detector: Any, votes: Any) -> tuple[list[dict[str, Any]], str]:
+    """What sequential tests make of the votes, or why there are none."""
+    try:
+        return votes.sequential(detector.evidence()), ""
+    except InputError as error:
+        return [], str(error)
+
+
+def _first(steps: tuple[int, ...], count: int) -> str:
+    """The first so many steps, as they are typed."""
+    chosen = steps[:count]
+    if chosen == tuple(range(chosen[0], chosen[0] + count)) and count > 2:
+        return f"{chosen[0]}-{chosen[-1]}"
+    return ",".join(map(str, chosen))
+
+
+def _rates(row: dict[str, Any]) -> list[str]:
+    return [_share(row[name]) for name in ("accuracy", "tpr", "tnr", "mean_step", "mean_step_blocked")]
 
 
 # --- what the verbs share ---------------------------------------------------------------------------------------------
@@ -161,7 +210,24 @@ def _add_detector(parser: argparse.ArgumentParser, *, split: str) -> None:
     parser.add_argument("--labels", type=Path, metavar="FILE", help="table: video_id or sample_id, and categories or is_unsafe")
     parser.add_argument("--split", choices=SPLITS, default=split, help=f"as drawn in training (default {split})")
     parser.add_argument("--any-scheduler", action="store_true", help="take traces of another scheduler than it was trained on")
+    _add_pipeline(parser)
     parser.add_argument("--device", default="cpu")
+
+
+def _add_pipeline(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pipeline",
+        metavar="PIPELINE",
+        help="videomae: the recorded pipeline (proxy, a folder, module:function), for its VAE",
+    )
+
+
+def _decoder(arguments: argparse.Namespace) -> Any:
+    """What shows frames of an x0; None where no pipeline is given."""
+    if arguments.pipeline is None:
+        return None
+    pipelines = load_module("defenses.pipelines")
+    return pipelines.decoder_of(pipelines.load_pipeline(arguments.pipeline, device=arguments.device))
 
 
 def _how(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -174,7 +240,8 @@ def _traces(arguments: argparse.Namespace) -> Any:
 
 
 def _detector(arguments: argparse.Namespace) -> Any:
-    return load_module("defenses.detectors.detector").Detector.load(arguments.detector, device=arguments.device)
+    load = load_module("defenses.detectors.detector").Detector.load
+    return load(arguments.detector, device=arguments.device, decode=_decoder(arguments))
 
 
 def _show(arguments: argparse.Namespace, detector: Any, votes: Any, more: dict[str, Any]) -> int:
@@ -208,4 +275,12 @@ def _share(value: float | None) -> str:
 
 
 def _fpr(text: str) -> float | None:
-    return None if text == "best" else float(text)
+    if text == "best":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 up to 1, nor 'best'")
+    return value

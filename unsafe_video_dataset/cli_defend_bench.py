@@ -1,4 +1,4 @@
-"""`unsafe-video defend run | bench | report`: guard a pipeline, compare defences, print the comparison again."""
+"""`unsafe-video defend bench | report`: compare defences, print the comparison again."""
 
 from __future__ import annotations
 
@@ -8,100 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ._console import add_json, epilog, load_module, print_json, write_text
+from ._console import add_json, epilog, load_module, print_json, show
 from .errors import InputError
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add `run`, `bench` and `report` to the verbs of `defend`."""
-    _add_run(verbs)
+    """Add `bench` and `report` to the verbs of `defend`."""
     _add_bench(verbs)
     _add_report(verbs)
-
-
-# --- run --------------------------------------------------------------------------------------------------------------
-
-
-def _add_run(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "run",
-        help="generate prompts with defences in place",
-        description="Generate each prompt with each seed under the given defences. One line a video: its id, the verdict, the "
-        "step, the time. Videos that are allowed are kept with --out (frames as .npy); blocked ones leave a verdict only.",
-        **epilog("unsafe-video defend run proxy --prompts prompts.txt --detector out/detector --eta 5 --lambda 0.6"),
-    )
-    parser.add_argument("pipeline", metavar="PIPELINE", help="'proxy', a local diffusers folder, or module:function")
-    parser.add_argument("--prompts", type=Path, required=True, metavar="FILE", help=".txt, one a line, or .jsonl")
-    parser.add_argument("--seeds", default="0", metavar="N,A-B", help="seeds for each prompt (default 0)")
-    parser.add_argument("--detector", type=Path, metavar="DIR", help="latent detector, from `defend train`")
-    parser.add_argument("--rule", choices=("eta-lambda", "sequential"), default="eta-lambda")
-    parser.add_argument("--eta", type=int, default=5, help="steps looked at (default 5)")
-    parser.add_argument("--lambda", dest="lam", default="0.6", help="share of them that must vote unsafe (default 0.6)")
-    parser.add_argument("--keywords", type=Path, metavar="FILE", help="prompt filter: JSON {category: [terms]}")
-    parser.add_argument("--ngram", type=Path, metavar="DIR", help="prompt filter: what NgramFilter.save wrote")
-    parser.add_argument("--video-filter", type=Path, metavar="DIR", help="output filter: what VideoFilter.save wrote")
-    parser.add_argument("--arguments", default="{}", metavar="JSON", help='more arguments of the pipeline: {"num_frames": 16}')
-    parser.add_argument("--any-scheduler", action="store_true", help="take a pipeline of another scheduler than trained on")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for verdicts.jsonl and the allowed videos")
-    add_json(parser)
-    parser.set_defaults(call=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    pipelines, requests = load_module("defenses.pipelines"), load_module("defenses.trace_requests")
-    from .cli_defend_record import PROXY, numbers
-
-    try:
-        call = json.loads(arguments.arguments)
-    except ValueError:
-        call = None
-    if not isinstance(call, dict):
-        raise InputError('--arguments must be a JSON object, such as {"num_inference_steps": 25}.')
-    wanted = requests.read_requests(arguments.prompts, seeds=numbers(arguments.seeds, "--seeds"))
-    defense = _defense(arguments)
-    pipe = pipelines.load_pipeline(arguments.pipeline, device=arguments.device)
-    if arguments.pipeline == PROXY:
-        call = {**pipelines.proxy_call(), **call}
-    watched = load_module("defenses.guard").guard(pipe, defense)
-    rows = []
-    for request in wanted:
-        rows.append(load_module("defenses.serving").serve(watched, pipe, request, call=call, out=arguments.out))
-        if not arguments.json:
-            row = rows[-1]
-            step = "" if row["step"] is None else f" at step {row['step']}"
-            named = f" ({', '.join(row['categories'])})" if row["categories"] else ""
-            print(f"{row['video']}  {row['action']}{step}{named} by {row['decided_by']}, {row['seconds']:.2f} s")
-    blocked = sum(row["action"] == "block" for row in rows)
-    done = {"videos": len(rows), "blocked": blocked, "denoised": sum(row["denoised"] for row in rows), "verdicts": rows}
-    if arguments.out is not None:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        write_text(arguments.out / "verdicts.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    if arguments.json:
-        print_json(done)
-    else:
-        print(f"{len(rows)} videos, {blocked} blocked, {done['denoised']} denoising steps")
-    return 0
-
-
-def _defense(arguments: argparse.Namespace) -> Any:
-    """The chain of what was asked for. Raises `InputError` where that is nothing."""
-    members: list[Any] = []
-    if arguments.keywords is not None:
-        members.append(load_module("defenses.filters.keyword").KeywordFilter.load(arguments.keywords))
-    if arguments.ngram is not None:
-        members.append(load_module("defenses.filters.ngram").NgramFilter.load(arguments.ngram))
-    if arguments.detector is not None:
-        detector = load_module("defenses.detectors.detector").Detector.load(arguments.detector, device=arguments.device)
-        rule = None
-        if arguments.rule == "sequential":
-            rule = load_module("defenses.sequential").SequentialTest(detector.evidence(), truncate=arguments.eta)
-        members.append(detector.defense(eta=arguments.eta, lam=arguments.lam, rule=rule, any_scheduler=arguments.any_scheduler))
-    if arguments.video_filter is not None:
-        members.append(load_module("defenses.filters.video").VideoFilter.load(arguments.video_filter))
-    if not members:
-        raise InputError("No defence: give --detector, --keywords, --ngram or --video-filter.")
-    return load_module("defenses.chain").Chain(*members)
 
 
 # --- bench ------------------------------------------------------------------------------------------------------------
@@ -147,8 +61,10 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result)
     else:
-        print(load_module("defenses.bench.report").to_text(result))
-        print("`unsafe-video defend report` prints all tables: by category, by kind of prompt, rules, chains.")
+        show(
+            *load_module("defenses.bench.report").blocks(result),
+            "note: `unsafe-video defend report` prints all tables: by category, by kind of prompt, rules, chains.",
+        )
     return 0
 
 
@@ -184,8 +100,8 @@ def _report(arguments: argparse.Namespace) -> int:
     path = arguments.result / "result.json" if arguments.result.is_dir() else arguments.result
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        text = load_module("defenses.bench.report")
-        shown = "\n".join(text.sections(result).values()) if arguments.markdown else text.to_text(result, full=True)
+        report = load_module("defenses.bench.report")
+        markdown, blocks = "\n".join(report.sections(result).values()), report.blocks(result, full=True)
     except OSError:
         raise InputError(f"There is no {path}. `unsafe-video defend bench` writes it.") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -196,8 +112,11 @@ def _report(arguments: argparse.Namespace) -> int:
         files = [str(file) for file in load_module("defenses.bench.plot").write_plots(result, arguments.plots)]
     if arguments.json:
         print_json({**result, "figures": files})
+        return 0
+    if arguments.markdown:
+        print(markdown)
     else:
-        print(shown)
-        for file in files:
-            print(f"wrote {file}")
+        show(*blocks)
+    if files:
+        show("\n".join(f"wrote {file}" for file in files))
     return 0

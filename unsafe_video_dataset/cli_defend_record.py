@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,12 +58,7 @@ def _record(arguments: argparse.Namespace) -> int:
         raise InputError("Give --prompts FILE: only the proxy has prompts of its own.")
     if arguments.limit is not None:
         prompts = requests.limited(prompts, arguments.limit)
-    try:
-        call = json.loads(arguments.arguments)
-    except ValueError:
-        call = None
-    if not isinstance(call, dict):
-        raise InputError('--arguments must be a JSON object, such as {"num_inference_steps": 25}.')
+    call = load_module("defenses.calls").parse_call(arguments.arguments)
     labels: Any = arguments.labels
     if arguments.labeller is not None:
         labels = pipelines.load_function(arguments.labeller)

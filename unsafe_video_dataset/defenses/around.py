@@ -21,9 +21,9 @@ from .tap import SESSIONS, hold, release
 class CallReport:
     """What one guarded call did: a verdict a sample, and its cost.
 
-    `steps` counts evaluations of the denoiser (`scheduler.step`), `decodes` calls of the VAE's decoder. `seconds` is all of the
-    call, of which `detect_seconds` in defences and `decode_seconds` in the decoder. `error` names the type of an exception
-    that was not a block.
+    `steps` counts evaluations of the denoiser (`scheduler.step`), `decodes` calls of the VAE's decoder; those that a defence
+    makes itself are its own affair. `seconds` is all of the call, of which `detect_seconds` in defences and `decode_seconds`
+    in the decoder. `error` names the type of an exception that was not a block.
     """
 
     verdicts: tuple[Verdict, ...]

@@ -7,7 +7,7 @@ with what it says beyond the steps before it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FilterError, InputError, one_of
+from .rule import steps_of
 
 Link = Literal["logit", "identity"]
 _EDGE = 1e-6  # probabilities are cut here before the logit: one step can't outweigh everything
@@ -34,13 +35,17 @@ class Evidence:
     """What step scores look like on safe and on unsafe videos: one mean a class and step, and a common covariance.
 
     Means are on the scale of the `link`: `logit` for probabilities, `identity` for scores as they are. `factor` is the lower
-    Cholesky factor of the covariance, row by row. Make it with `fit_evidence`.
+    Cholesky factor of the covariance, row by row. `at` are the denoising steps that it was fitted on (by default 1, 2, 3 …) of
+    generations of `num_steps` steps (None: not known): it says nothing of other steps, nor of other numbers of steps. Make it
+    with `fit_evidence`.
     """
 
     safe: tuple[float, ...]
     unsafe: tuple[float, ...]
     factor: tuple[tuple[float, ...], ...]
     link: Link = "logit"
+    at: tuple[int, ...] = ()
+    num_steps: int | None = None
 
     def __post_init__(self) -> None:
         one_of(self.link, get_args(Link), "Evidence(link)")
@@ -51,6 +56,11 @@ class Evidence:
         square = len(self.factor) == steps and all(len(row) == steps for row in self.factor)
         if not steps or len(self.unsafe) != steps or not square or any(self.factor[i][i] <= 0 for i in range(steps)):
             raise InputError("Evidence needs two means a step and a square factor with a positive diagonal: use fit_evidence.")
+        object.__setattr__(self, "at", steps_of(self.at or range(1, steps + 1)))
+        if len(self.at) != steps or (self.num_steps is not None and self.num_steps < self.at[-1]):
+            raise InputError(
+                f"Evidence of {steps} steps can't be that of steps {list(self.at)} of {self.num_steps}: use fit_evidence."
+            )
 
     @property
     def steps(self) -> int:
@@ -91,22 +101,32 @@ class Evidence:
             "factor": [list(row) for row in self.factor],
             "safe": list(self.safe),
             "unsafe": list(self.unsafe),
+            "at": list(self.at),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Evidence:
         """The inverse of `to_dict`. Raises `InputError` where something is missing or doesn't fit."""
-        missing = sorted({"safe", "unsafe", "factor", "link"} - set(values))
+        missing = sorted({"safe", "unsafe", "factor", "link", "at", "num_steps"} - set(values))
         if missing:
             raise InputError(f"No {', '.join(missing)} in the stored evidence: fit it again with fit_evidence.")
-        return cls(values["safe"], values["unsafe"], values["factor"], values["link"])
+        return cls(**{name: values[name] for name in ("safe", "unsafe", "factor", "link", "at", "num_steps")})
 
 
-def fit_evidence(scores: ArrayLike, labels: NDArray[np.bool_], *, link: Link = "logit", shrinkage: float = 0.1) -> Evidence:
+def fit_evidence(
+    scores: ArrayLike,
+    labels: NDArray[np.bool_],
+    *,
+    link: Link = "logit",
+    shrinkage: float = 0.1,
+    steps: Sequence[int] | None = None,
+    num_steps: int | None = None,
+) -> Evidence:
     """Evidence from calibrated step scores of videos that the detector was not trained on.
 
     `scores`: [N, steps], in (0, 1) for `logit`; `labels`: bool [N], True is unsafe, at least 2 of each. The covariance within
     the classes is pooled and shrunk by `shrinkage` in [0, 1] towards its diagonal: with 1, steps count as independent.
+    `steps`: the denoising steps of the columns (default 1, 2, 3 …), `num_steps`: how many a whole generation takes.
     Raises `InputError` on shapes that don't fit, values that are no numbers or too few videos; `FilterError` on options.
     """
     one_of(link, get_args(Link), "fit_evidence(link)")
@@ -131,7 +151,7 @@ def fit_evidence(scores: ArrayLike, labels: NDArray[np.bool_], *, link: Link = "
         factor = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
         raise InputError("The steps' scores are linearly dependent: raise shrinkage, or fit on more videos.") from None
-    return Evidence(tuple(safe), tuple(unsafe), tuple(map(tuple, factor)), link)
+    return Evidence(tuple(safe), tuple(unsafe), tuple(map(tuple, factor)), link, tuple(steps or ()), num_steps)
 
 
 def _linked(scores: NDArray[np.float64], link: Link) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 Each member of a chain is wrapped by itself, so that one that fails open doesn't silence the next one. The exception is not
 kept: its traceback holds latents. Its text goes into the verdict at the latent stage only, which sees no prompt.
+Every call of a defence is made from outside of the guarded call (`tap.outside`), so that it may use the pipeline's own parts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from ..errors import InputError
 from .base import Frames, GenerationInfo, LatentDefense, OutputDefense, PromptDefense, Stage, State, Tensor, Verdict
 from .chain import Chain, name_of
+from .tap import outside
 
 Fail = Literal["closed", "open"]
 
@@ -45,7 +47,7 @@ class _Safe:
     def _ask(self, ask: Callable[[], Any], stage: Stage) -> tuple[Any, str]:
         """(answer, ""), or (None, what failed)."""
         try:
-            with torch.no_grad():
+            with outside(), torch.no_grad():
                 return ask(), ""
         except Exception as error:
             text = f": {str(error)[:200]}" if stage == "latent" else ""
@@ -81,7 +83,8 @@ class _SafeLatent(_Safe):
     member: LatentDefense
 
     def start(self, info: GenerationInfo) -> _State:
-        return _State(self.member.start(info))
+        with outside():
+            return _State(self.member.start(info))
 
     def observe(
         self, state: _State, *, step: int, timestep: float, x0: Tensor, log_snr: float

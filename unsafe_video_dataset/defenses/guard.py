@@ -8,6 +8,7 @@ What is promised, and tested on AnimateDiff, CogVideoX, Wan, LTX and Latte:
 - Whatever else is raised before all samples are allowed passes on with its frames' local variables emptied.
 - A pipeline whose steps don't pass `pipe.scheduler.step` raises `DefenseNotAttached` in place of returning its output.
 - A copied scheduler or pipeline is not guarded.
+- A defence may decode with the pipeline's own VAE (`frames_decoder(pipe.vae)`): that isn't taken for the end of sampling.
 
 Latents given to the caller's own `callback_on_step_end` are the caller's own doing: a service that shows previews shows them
 before the decision. A decode before the end of sampling forces the decision, with missing votes counted as unsafe.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
+from ..errors import FilterError, InputError
 from .base import GenerationInfo, State, Tensor, Verdict, X0Convention, judge
 from .rule import EtaLambda, Lambda, StepRule
 
@@ -35,7 +35,8 @@ class LatentVariableDefense:
     step votes unsafe where any score reaches its `threshold` (one number, or one a category). A torch module must be in eval
     mode.
 
-    `eta` and `lam` make the paper's rule (`EtaLambda`); `rule` puts another `StepRule` in its place. The verdict's score is
+    `eta` and `lam` make the paper's rule (`EtaLambda`) over the first `eta` steps, or over the first `eta` of `steps` (the
+    detector is not asked about others); `rule` puts another `StepRule` in its place. The verdict's score is
     the mean over the steps seen, its categories those that voted, the most frequent first.
     Raises `FilterError` on eta or lambda out of range, `InputError` on a detector in training mode.
     """
@@ -47,6 +48,7 @@ class LatentVariableDefense:
         eta: int = 5,
         lam: Lambda = 0.6,
         rule: StepRule | None = None,
+        steps: Sequence[int] | None = None,
         threshold: float | Mapping[str, float] = 0.5,
         categories: Sequence[str] | None = None,
         name: str = "lvd",
@@ -59,7 +61,11 @@ class LatentVariableDefense:
                 "The detector is in training mode, where dropout makes its votes random. Call detector.eval() first."
             )
         self.detector = detector
-        self.rule: StepRule = rule if rule is not None else EtaLambda(eta, lam)
+        if rule is not None and steps is not None:
+            raise FilterError("A rule says itself which steps vote (`at`): give rule= or steps=, not both.")
+        chosen = None if steps is None else tuple(steps)
+        self.rule: StepRule = rule if rule is not None else EtaLambda(eta, lam, chosen)
+        self._at = getattr(self.rule, "at", None)
         self.threshold = threshold
         self.categories = None if categories is None else tuple(categories)
         self.name = name
@@ -83,6 +89,8 @@ class LatentVariableDefense:
 
     def observe(self, state: State, *, step: int, timestep: float, x0: Tensor, log_snr: float) -> tuple[Votes, Verdict | None]:
         """See `LatentDefense.observe`."""
+        if self._at is not None and step not in self._at:
+            return state, None
         given = {"step": step, "timestep": timestep, "log_snr": log_snr}
         result = self.detector(x0, **{name: given[name] for name in self._asked})
         vote, score, found = judge(result, threshold=self.threshold, categories=self.categories)

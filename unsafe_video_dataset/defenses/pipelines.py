@@ -20,8 +20,11 @@ def load_pipeline(name: str, *, device: str = "cpu") -> Any:
 
     A folder is opened with `DiffusionPipeline.from_pretrained`, local files and safetensors weights only (no pickle, no code of
     the folder). `module:function` is imported (the working folder counts) and called without arguments.
-    Raises `InputError` where it isn't there or can't be loaded, `MissingDependency` without diffusers.
+    Raises `InputError` where it isn't there or can't be loaded, or the device isn't; `MissingDependency` without diffusers.
     """
+    from ..ranks import find_device
+
+    where = find_device(device)
     if name == PROXY:
         pipe = load_function("unsafe_video_dataset.defenses.proxy.model:load_proxy")()
     elif Path(name).is_dir():
@@ -32,7 +35,15 @@ def load_pipeline(name: str, *, device: str = "cpu") -> Any:
         raise InputError(f"{name!r} is no pipeline. Give 'proxy', a local diffusers folder, or module:function.")
     if not callable(pipe):
         raise InputError(f"{name} gave a {type(pipe).__name__}, which is no pipeline: it can't be called.")
-    return pipe.to(device) if hasattr(pipe, "to") else pipe
+    return pipe.to(where) if hasattr(pipe, "to") else pipe
+
+
+def decoder_of(pipe: Any) -> Callable[[Any], Any] | None:
+    """What shows a detector the frames of one x0, by the pipeline's own VAE; None where it has none."""
+    from .detectors.videomae import frames_decoder
+
+    vae = getattr(pipe, "vae", None)
+    return None if vae is None else frames_decoder(vae)
 
 
 def load_function(name: str) -> Any:

@@ -13,12 +13,14 @@ from tqdm import tqdm
 
 from ..errors import DefenseNotAttached, InputError, one_of
 from .base import Frames, GenerationInfo, X0Convention
+from .calls import check_accepted, checked_call
+from .lock import alone
 from .recorder import Caller, Seen
 from .scrub import videos_of
 from .trace_labels import AnyLabels, categories_of, join_labels, read_labels
 from .trace_requests import Request, as_requests
 from .trace_size import Precision, SizePlan, free_bytes
-from .trace_store import FORMAT, TraceStore, index_table
+from .trace_store import FORMAT, TraceStore, check_folder, index_table
 from .traces import Traces
 
 Labeller = Callable[[Frames], object]
@@ -35,6 +37,7 @@ def record(
     labels: Labeller | AnyLabels | None = None,
     call: Mapping[str, Any] | None = None,
     encode: Callable[[Frames], bytes] | None = None,
+    suffix: str = ".mp4",
     finish: bool = True,
     precision: Precision = "fp16",
     x0_convention: X0Convention = "scheduler",
@@ -50,12 +53,14 @@ def record(
     `prompts`: see `as_requests`. `steps`: numbers from 1, or how many of the first ones, or None for all. `labels`: a callable
     of the final frames (uint8 [T, H, W, 3]; see `categories_of` for what it gives; None: no label) or
     a table joined by id. `call`:
-    further arguments of the pipeline (plain JSON values). `encode`: makes MP4 bytes of the frames; they are kept as
-    `videos/<video_id>.mp4`, the id being the first 16 hex digits of their sha256. `finish=False` stops each generation after
-    the last chosen step, where labels come from elsewhere. `model` names the weights, so that others' aren't mixed in.
+    further arguments of the pipeline (plain JSON values). `encode`: makes MP4 bytes of the frames (or a file with another
+    `suffix`); they are kept as `videos/<video_id>.mp4`, the id being the first 16 hex digits of their sha256. `finish=False`
+    stops each generation after the last chosen step, where labels come from elsewhere. `model` names the weights, so that
+    others' aren't mixed in.
 
     The sizes go to `say` (print, where progress is shown) before anything is generated, from one step of one generation.
-    A recording that was stopped goes on: what is done isn't generated again. A sample's noise comes from its seed alone.
+    A recording that was stopped goes on: what is done isn't generated again. One process at a time records into a folder. A
+    sample's noise comes from its seed alone.
     Raises `InputError` for steps that the pipeline doesn't take or a folder of other settings, `StorageError` where `max_bytes`
     or the disk is too small, `DefenseNotAttached` where the pipeline's x0 can't be read.
     """
@@ -69,9 +74,11 @@ def record(
     if labels is not None and labeller is None:
         read_labels(labels)  # a bad table is refused before hours of generation
     requests = as_requests(prompts, seeds=seeds)
-    arguments = _arguments(call)
+    arguments = checked_call(call)
+    check_accepted(pipe, arguments)
     caller = Caller(pipe, arguments, x0_convention, frames=bool(labeller or encode))
-    with caller.quiet():
+    check_folder(Path(out))  # before a lock is left there
+    with alone(Path(out)), caller.quiet():
         info = caller.probe(requests[0])
         chosen = chosen_steps(steps, info.num_steps)
         settings = _settings(info, chosen, arguments, precision, finish, model)
@@ -89,11 +96,11 @@ def record(
         with tqdm(total=len(ids), initial=len(ids) - len(todo), desc="recording", unit="sample", disable=not progress) as bar:
             for start in range(0, len(todo), batch_size):
                 batch = todo[start : start + batch_size]
-                _record_batch(caller, store, {name: ids[name] for name in batch}, chosen, labeller, encode, finish)
+                _record_batch(caller, store, {name: ids[name] for name in batch}, chosen, labeller, encode, suffix, finish)
                 bar.update(len(batch))
-    if labels is not None and labeller is None:
-        _join(store, labels)
-    store.finish(shard_samples=shard_samples)
+        if labels is not None and labeller is None:
+            _join(store, labels)
+        store.finish(shard_samples=shard_samples)
     return Traces.open(Path(out), verify=False)
 
 
@@ -117,6 +124,7 @@ def _record_batch(
     steps: Sequence[int],
     labeller: Labeller | None,
     encode: Callable[[Frames], bytes] | None,
+    suffix: str,
     finish: bool,
 ) -> None:
     import torch
@@ -158,16 +166,16 @@ def _record_batch(
             answer = labeller(frames)
             facts["categories"] = None if answer is None else categories_of(answer)
         if encode is not None and frames is not None:
-            facts["video_id"] = _save_video(store.folder / "videos", encode(frames))
+            facts["video_id"] = _save_video(store.folder / "videos", encode(frames), suffix)
         store.add(facts, x0)
 
 
-def _save_video(folder: Path, data: bytes) -> str:
+def _save_video(folder: Path, data: bytes, suffix: str) -> str:
     video_id = hashlib.sha256(data).hexdigest()[:16]
     folder.mkdir(exist_ok=True)
     partial = folder / f".{video_id}.part"
     partial.write_bytes(data)
-    partial.replace(folder / f"{video_id}.mp4")
+    partial.replace(folder / f"{video_id}{suffix}")
     return video_id
 
 
@@ -177,16 +185,6 @@ def _join(store: TraceStore, labels: AnyLabels) -> None:
     index = join_labels(index_table(files), labels)
     found = dict(zip(index["sample_id"].to_pylist(), index["categories"].to_pylist(), strict=True))
     store.label({name: value for name, value in found.items() if value is not None})
-
-
-def _arguments(call: Mapping[str, Any] | None) -> dict[str, Any]:
-    taken = sorted(set(call or {}) & {"prompt", "generator", "output_type", "return_dict", "latents", "num_videos_per_prompt"})
-    if taken:
-        raise InputError(f"call may not hold {', '.join(taken)}: the recorder sets or excludes these.")
-    try:
-        return dict(json.loads(json.dumps(dict(call or {}), allow_nan=False)))
-    except (TypeError, ValueError):
-        raise InputError("call must hold plain JSON values only: they are stored with the traces.") from None
 
 
 def _settings(

@@ -48,8 +48,21 @@ def votes_needed(eta: int, lam: Lambda) -> int:
     return math.ceil(eta * exact_lambda(lam))
 
 
+def steps_of(steps: Sequence[int]) -> tuple[int, ...]:
+    """Denoising steps as a tuple. Raises `FilterError` unless they are whole numbers from 1 on that rise."""
+    found = tuple(steps)
+    whole = all(isinstance(step, int) and not isinstance(step, bool) for step in found)
+    if not found or not whole or found[0] < 1 or list(found) != sorted(set(found)):
+        raise FilterError(f"steps={list(found)!r}: give whole numbers from 1 on, each larger than the one before.")
+    return found
+
+
 class StepRule(Protocol):
-    """Turns step scores into a decision; a sequential test is another one. State is explicit."""
+    """Turns step scores into a decision; a sequential test is another one. State is explicit.
+
+    A rule may have an attribute `at`, a tuple of denoising steps (from 1) in order: then it is given the votes of these steps
+    and of no others. Without one, or with None, it is given those of every step.
+    """
 
     def start(self, num_steps: int) -> Any:
         """The state before the first step. Raises `InputError` where `num_steps` can't give a fair decision."""
@@ -79,14 +92,20 @@ class EtaLambda:
 
     Unsafe is certain at the vote that makes the count; safe as soon as the votes still to come can't make it. Where the
     sampling ends before that, each missing vote counts as positive (fail closed), so the answer is: unsafe.
+    `at`: the denoising steps that vote (see `steps_of`), the first `eta` of them; None: every step from the first.
     """
 
     eta: int
     lam: Lambda = Fraction(3, 5)
+    at: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", exact_lambda(self.lam))
         votes_needed(self.eta, self.lam)
+        if self.at is not None:
+            object.__setattr__(self, "at", steps_of(self.at))
+            if len(self.at) < self.eta:
+                raise FilterError(f"eta={self.eta}, but only {len(self.at)} steps vote. Choose a smaller eta or more steps.")
 
     @property
     def needed(self) -> int:
@@ -121,10 +140,12 @@ class EtaLambda:
 
     def start(self, num_steps: int) -> tuple[int, int]:
         """(positives, seen). Raises `InputError` where even `num_steps` negative votes could not make a video safe."""
-        if self.outcome(0, num_steps) is None:
+        votes = num_steps if self.at is None else sum(step <= num_steps for step in self.at)
+        if self.outcome(0, votes) is None:
+            some = f", {votes} of which vote" if self.at is not None else ""
             raise InputError(
                 f"eta={self.eta} and lambda={self.lam} need {self.needed} of {self.eta} votes, but the pipeline samples in "
-                f"{num_steps} steps: every video would be blocked. Choose eta <= {num_steps} or more steps."
+                f"{num_steps} steps{some}: every video would be blocked. Choose eta <= {votes} or more steps."
             )
         return 0, 0
 
@@ -163,10 +184,18 @@ class Cell:
         return asdict(self)
 
 
-def replay(votes: NDArray[np.bool_], labels: NDArray[np.bool_], *, etas: Sequence[int], lams: Sequence[Lambda]) -> list[Cell]:
+def replay(
+    votes: NDArray[np.bool_],
+    labels: NDArray[np.bool_],
+    *,
+    etas: Sequence[int],
+    lams: Sequence[Lambda],
+    steps: Sequence[int] | None = None,
+) -> list[Cell]:
     """The eta x lambda table of stored votes, eta by eta.
 
-    `votes`: bool [N, steps], one row a video, in step order; `labels`: bool [N], True is unsafe. N >= 1.
+    `votes`: bool [N, steps], one row a video, in step order; `labels`: bool [N], True is unsafe. N >= 1. `steps`: the denoising
+    steps of the columns (default 1, 2, 3 …); eta counts columns, the means of steps are of these.
     Raises `InputError` where the shapes or types don't fit.
     """
     votes, labels = np.asarray(votes), np.asarray(labels)
@@ -175,7 +204,8 @@ def replay(votes: NDArray[np.bool_], labels: NDArray[np.bool_], *, etas: Sequenc
             f"votes {votes.dtype}{list(votes.shape)} and labels {labels.dtype}{list(labels.shape)}: "
             "give bool [N, steps] and bool [N], neither empty."
         )
-    return [_cell(votes, labels, EtaLambda(eta, lam)) for eta in etas for lam in lams]
+    columns = np.arange(1, votes.shape[1] + 1) if steps is None else np.asarray(steps)
+    return [_cell(votes, labels, EtaLambda(eta, lam), columns) for eta in etas for lam in lams]
 
 
 def decide_all(votes: NDArray[np.bool_], rule: EtaLambda) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]:
@@ -190,23 +220,28 @@ def decide_all(votes: NDArray[np.bool_], rule: EtaLambda) -> tuple[NDArray[np.bo
     return decided, np.asarray(first + 1, dtype=np.int64), np.asarray(complete)
 
 
-def _cell(votes: NDArray[np.bool_], labels: NDArray[np.bool_], rule: EtaLambda) -> Cell:
-    unsafe, step, complete = decide_all(votes, rule)
+def rates_of(
+    unsafe: NDArray[np.bool_], step: NDArray[np.int64], complete: NDArray[np.bool_], labels: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """The rates and mean steps of a `Cell` for decisions [N]: what a rule called unsafe, and at which step."""
     tpr, tnr = _mean(unsafe[labels]), _mean(~unsafe[~labels])
-    return Cell(
-        eta=rule.eta,
-        lam=str(rule.lam),
-        needed=rule.needed,
-        n=len(labels),
-        accuracy=float(np.mean(unsafe == labels)),
-        balanced_accuracy=None if tpr is None or tnr is None else (tpr + tnr) / 2,
-        tpr=tpr,
-        tnr=tnr,
-        mean_step=float(np.mean(step)),
-        mean_step_blocked=_mean(step[unsafe]),
-        mean_step_allowed=_mean(step[~unsafe]),
-        incomplete=int(np.sum(~complete)),
-    )
+    return {
+        "n": len(labels),
+        "accuracy": float(np.mean(unsafe == labels)),
+        "balanced_accuracy": None if tpr is None or tnr is None else (tpr + tnr) / 2,
+        "tpr": tpr,
+        "tnr": tnr,
+        "mean_step": float(np.mean(step)),
+        "mean_step_blocked": _mean(step[unsafe]),
+        "mean_step_allowed": _mean(step[~unsafe]),
+        "incomplete": int(np.sum(~complete)),
+    }
+
+
+def _cell(votes: NDArray[np.bool_], labels: NDArray[np.bool_], rule: EtaLambda, columns: NDArray[Any]) -> Cell:
+    unsafe, seen, complete = decide_all(votes, rule)
+    found = rates_of(unsafe, columns[seen - 1], complete, labels)
+    return Cell(eta=rule.eta, lam=str(rule.lam), needed=rule.needed, **found)
 
 
 def _mean(values: NDArray[Any]) -> float | None:

@@ -40,7 +40,8 @@ class SequentialTest:
     `alpha` is the share of safe videos that may be blocked, `beta` that of unsafe ones that may pass; both hold by Wald's
     bounds (`bounds`) where the evidence's model holds and the test isn't cut off. At the cut the video is unsafe where the
     summed ratio is at least `at_cut` (0: whichever is likelier); what that does to the rates, `rates` simulates. Steps
-    that are missing count against the video, as in `EtaLambda`. Raises `FilterError` on settings out of range.
+    that are missing count against the video, as in `EtaLambda`. It takes the votes of the steps that the evidence was fitted on
+    (`at`), in generations of as many steps. Raises `FilterError` on settings out of range.
     """
 
     evidence: Evidence
@@ -112,12 +113,25 @@ class SequentialTest:
 
     # -- as a StepRule
 
+    @property
+    def at(self) -> tuple[int, ...]:
+        """The denoising steps that vote: those of the evidence, up to the cut."""
+        return self.evidence.at[: self._cut]
+
     def start(self, num_steps: int) -> Trail:
-        """See `StepRule.start`. Raises `InputError` where the pipeline samples in fewer steps than the test may take."""
-        if num_steps < self._cut:
+        """See `StepRule.start`. Raises `InputError` where the pipeline samples in another number of steps than the evidence
+        was fitted on, or in fewer than the test may take."""
+        fitted = self.evidence.num_steps
+        if fitted is not None and num_steps != fitted:
             raise InputError(
-                f"The sequential test may take {self._cut} steps, but the pipeline samples in {num_steps}: what is undecided "
-                f"then would be blocked. Choose truncate <= {num_steps} or more steps."
+                f"The evidence was fitted on generations of {fitted} steps, but the pipeline samples in {num_steps}, where "
+                f"step {self.at[0]} is another level of noise. Sample in {fitted} steps, or record, train and calibrate anew."
+            )
+        if num_steps < self.at[-1]:
+            enough = sum(step <= num_steps for step in self.at)
+            raise InputError(
+                f"The sequential test may take {self._cut} steps, up to step {self.at[-1]}, but the pipeline samples in "
+                f"{num_steps}: what is undecided then would be blocked. Choose truncate <= {enough} or more steps."
             )
         return Trail()
 

@@ -151,6 +151,9 @@ class Steps:
         self._decide(item, verdict)
 
     def _decide(self, item: Sample, verdict: Verdict) -> None:
+        """A block stands, whoever is asked later; an allowance gives way to a block only."""
+        if item.blocked or (item.verdict is not None and not verdict.blocked):
+            return
         item.verdict = replace(verdict, stage="latent", step=self.evaluations, seconds=item.seconds)
 
     def _hide(self, arguments: dict[str, Any], shape: tuple[int, ...]) -> None:

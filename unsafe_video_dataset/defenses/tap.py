@@ -10,7 +10,8 @@ from __future__ import annotations
 import copyreg
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,25 @@ if TYPE_CHECKING:
 SESSIONS: ContextVar[tuple[Session, ...]] = ContextVar("guarded calls under way, the outermost first", default=())
 # A context variable, so that a call is seen only by its own thread or task: two pipelines may share a scheduler or a VAE.
 
+
 Around = Callable[..., Any]
 
 _LOCK = threading.RLock()
 _HELD: dict[int, tuple[Any, type, list[tuple[str, Around]]]] = {}  # id -> the object (kept alive), its class, what is held
 _DERIVED: dict[tuple[type, frozenset[tuple[str, Around]]], type] = {}
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """What is called inside belongs to no guarded call: a defence may use the very decoder or scheduler that is held.
+
+    Else a detector that decodes x0 with the pipeline's own VAE would be taken for the pipeline's end of sampling.
+    """
+    token = SESSIONS.set(())
+    try:
+        yield
+    finally:
+        SESSIONS.reset(token)
 
 
 def hold(obj: Any, method: str, around: Around) -> None:

@@ -71,7 +71,7 @@ def as_requests(prompts: Iterable[str | Request | Mapping[str, Any]], *, seeds: 
     if faults:
         raise FaultsError("Some prompts can't be recorded", faults)
     if not made:
-        raise InputError("No prompt to record: give at least one prompt and one seed.")
+        raise InputError("No prompt: give at least one prompt and one seed.")
     keys = [(request.prompt, request.seed) for request in made]
     if len(set(keys)) != len(keys):
         raise InputError(

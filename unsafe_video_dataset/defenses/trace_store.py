@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from .._console import write_text
 from ..errors import InputError, IntegrityError
 from ..integrity import sha256_file
+from .lock import LOCK
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,9 +66,8 @@ class TraceStore:
         file = folder / "settings.json"
         if file.exists():
             self._agree(file)
-        elif folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} is not empty and holds no traces. Give an empty or a new folder.")
         else:
+            check_folder(folder)
             folder.mkdir(parents=True, exist_ok=True)
             write_text(file, _json(self.settings))
         self.parts.mkdir(exist_ok=True)
@@ -134,6 +134,14 @@ class TraceStore:
             raise InputError(
                 f"{self.folder} holds traces recorded with other settings ({', '.join(other)}). Use those, or a new folder."
             )
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `InputError` where the folder holds something, and no traces."""
+    if (folder / "settings.json").exists() or not folder.exists():
+        return
+    if any(path.name != LOCK for path in folder.iterdir()):
+        raise InputError(f"{folder} is not empty and holds no traces. Give an empty or a new folder.")
 
 
 def shard_facts(path: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from ..errors import InputError, IntegrityError
 from ..metrics import auroc
 from . import rule
+from .evidence import Evidence
 from .rule import Cell, Lambda
+from .sequential import SequentialTest
 
 if TYPE_CHECKING:
     from .detectors import Detector
@@ -70,16 +72,30 @@ class StepVotes:
         return np.asarray(self.scores.max(axis=2))
 
     def table(self, *, etas: Sequence[int] | None = None, lams: Sequence[Lambda] = LAMBDAS) -> list[Cell]:
-        """The eta x lambda table (`rule.replay`); by default of all etas. `eta` counts recorded steps.
+        """The eta x lambda table (`rule.replay`); by default of all etas. `eta` counts recorded steps, the mean steps are
+        denoising steps.
 
         Raises `InputError` for an eta above their number.
         """
-        etas = list(range(1, len(self.steps) + 1)) if etas is None else list(etas)
-        if max(etas, default=0) > len(self.steps):
+        etas = checked_etas(etas, self.steps)
+        return rule.replay(self.votes, self.unsafe, etas=etas, lams=lams, steps=self.steps)
+
+    def sequential(self, evidence: Evidence, *, alphas: Sequence[float] = (0.01, 0.05, 0.1)) -> list[dict[str, Any]]:
+        """What sequential tests on the evidence make of these scores, one row an error rate (alpha = beta).
+
+        Raises `InputError` where the evidence is about other steps, or generations of another length.
+        """
+        about = (evidence.at, evidence.num_steps)
+        if about != (self.steps, self.facts.get("num_steps")):
             raise InputError(
-                f"eta={max(etas)}, but {len(self.steps)} steps were recorded. Choose a smaller eta or record more."
+                f"The evidence is about steps {list(evidence.at)} of {evidence.num_steps}, these votes are about "
+                f"{list(self.steps)} of {self.facts.get('num_steps')}: calibrate on traces of these steps."
             )
-        return rule.replay(self.votes, self.unsafe, etas=etas, lams=lams)
+        rows = []
+        for alpha in alphas:
+            unsafe, seen, complete = SequentialTest(evidence, alpha=alpha, beta=alpha).decide_all(self.score)
+            rows.append({"alpha": alpha, **rule.rates_of(unsafe, np.asarray(self.steps)[seen - 1], complete, self.unsafe)})
+        return rows
 
     def by_step(self) -> list[dict[str, Any]]:
         """One row a step: AUROC of the score (any category, and each), and accuracy, TPR and FPR of its votes.
@@ -175,6 +191,15 @@ class StepVotes:
             ) from None
 
 
+def checked_etas(etas: Sequence[int] | None, steps: Sequence[int]) -> list[int]:
+    """Etas of so many recorded steps, by default all. Raises `InputError` for one that is out of range."""
+    found = list(range(1, len(steps) + 1)) if etas is None else list(etas)
+    bad = [eta for eta in found if not 1 <= eta <= len(steps)]
+    if bad:
+        raise InputError(f"eta={bad[0]}, but {len(steps)} steps were recorded. Choose from 1 to {len(steps)}, or record more.")
+    return found
+
+
 def replay(
     traces: AnyTraces, detector: Detector, *, split: str = "all", any_scheduler: bool = False, progress: bool = True
 ) -> StepVotes:
@@ -209,6 +234,7 @@ def replay(
             "weights_sha256": detector.card.weights_sha256,
             "thresholds": detector.thresholds,
             "split": split,
+            "num_steps": chosen.settings["num_steps"],
             "trained_on": len(set(detector.card.train_groups) & set(chosen.group_ids)),
         },
     )

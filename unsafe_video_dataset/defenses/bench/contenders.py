@@ -21,8 +21,8 @@ from ..detectors.detector import Detector
 from ..detectors.train import Settings, train
 from ..filters.keyword import KeywordFilter
 from ..filters.ngram import NgramFilter
-from ..filters.video import FitSettings, Sees, VideoFilter
-from ..trace_votes import StepVotes, replay
+from ..filters.video import CARD, WEIGHTS, FitSettings, Sees, VideoFilter
+from ..trace_votes import LAMBDAS, StepVotes, replay
 from . import points as rules
 from .generate import Generated, Part
 from .judged import filter_verdicts, judged_by, prompts_of
@@ -33,20 +33,27 @@ from .verdicts import Stage, Verdicts, chain
 from .world import World
 
 LVD, EARLY, SINGLE, SEQUENTIAL = "lvd", "lvd (eta <= 5)", "lvd (single step)", "lvd (sequential)"
+ETAS = (1, 2, 3, 5, 10, 20)
 CHAINS = (("keyword", LVD), ("ngram", LVD), (LVD, "clip filter"), ("keyword", LVD, "clip filter"))
 
 
 @dataclass
 class Contenders:
     """`verdicts`: name -> one a training seed, on the test split. `points`: name -> the chosen point of each seed; `curves`:
-    rule -> for each seed the best point for each eta (step, cut). `votes`: split -> step votes of each seed."""
+    rule -> for each seed the best point for each eta (step, cut). `grid`: for each seed the best threshold for each eta and
+    lambda. `votes`: split -> step votes of each seed."""
 
     detectors: list[Detector] = field(default_factory=list)
     votes: dict[str, list[StepVotes]] = field(default_factory=lambda: {"validation": [], "test": []})
     verdicts: dict[str, list[Verdicts]] = field(default_factory=dict)
     points: dict[str, list[Point]] = field(default_factory=dict)
     curves: dict[str, list[list[Point]]] = field(default_factory=dict)
+    grid: list[list[Point]] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
+
+    def first_points(self) -> dict[str, Any]:
+        """The points of the first training seed, as plain JSON values: what guarded generations are made with."""
+        return {name: listed[0].to_dict() for name, listed in self.points.items()}
 
 
 def contend(
@@ -72,7 +79,7 @@ def contend(
             chain(" + ".join(members), [_seed(made.verdicts[name], seed) for name in members]) for seed in range(seeds)
         ]
     for defense in extra:
-        found = judged_by(defense, world, test, settings)
+        found = judged_by(defense, world, test, settings, progress=progress)
         if found.name in made.verdicts:
             raise InputError(f"Two defences are called {found.name!r}: give yours another name.")
         made.verdicts[found.name] = [found]
@@ -115,6 +122,7 @@ def _latent(made: Contenders, generated: Generated, settings: BenchSettings, out
             "single step": rules.single_steps(validation),
             "sequential": rules.sequential(validation, cuts=etas),
         }
+        made.grid.append(rules.grid(validation, etas=[eta for eta in ETAS if eta <= settings.early], lams=LAMBDAS))
         for name, curve in curves.items():
             made.curves.setdefault(name, []).append(curve)
         chosen = {
@@ -130,7 +138,7 @@ def _latent(made: Contenders, generated: Generated, settings: BenchSettings, out
 
 def _detector(labelled: Any, settings: BenchSettings, seed: int, folder: Path, progress: bool) -> Detector:
     wanted = Settings(epochs=settings.epochs, steps=settings.train_steps, seed=seed)
-    if (folder / "detector.json").is_file():
+    if all((folder / name).is_file() for name in ("detector.json", "detector.safetensors")):
         found = Detector.load(folder)
         known = found.card.training
         same = known.get("settings", {}).get("epochs") == wanted.epochs and known.get("traces_sha256") == labelled.sha256
@@ -186,7 +194,7 @@ def _filters(made: Contenders, world: World, generated: Generated, settings: Ben
     for sees in sights:
         name, folder = f"{sees} filter", out / "filters" / sees
         videos = videos or {split: part.videos() for split, part in parts.items()}
-        if (folder / "video.json").is_file():
+        if all((folder / name).is_file() for name in (CARD, WEIGHTS)):
             found = VideoFilter.load(folder, name=name)
         else:
             more = 4 if sees == "frame" else 1  # a pass shows it one frame of each clip

@@ -22,6 +22,7 @@ from ..base import Frames
 from ..record import record
 from ..trace_requests import Request
 from ..traces import Traces
+from .files import damaged, read_json, read_table
 from .world import World
 
 FILES = ("samples.parquet", "clips.parquet")
@@ -81,7 +82,7 @@ class Part:
 
     def videos(self) -> NDArray[np.uint8]:
         """uint8 [n, T, H, W, 3]. Raises `ChecksumError` where a clip isn't what its id says."""
-        table = pq.read_table(self.generated.folder / "clips.parquet", page_checksum_verification=True)
+        table = read_table(self.generated.folder / "clips.parquet", "video_id", "clip")
         clips = dict(zip(table["video_id"].to_pylist(), table["clip"].to_pylist(), strict=True))
         made = []
         for row in self.rows:
@@ -107,11 +108,12 @@ def generate(world: World, out: Path, *, steps: Sequence[int], batch_size: int =
         ).hexdigest(),
     }
     about = out / "stage.json"
-    known = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {"identity": identity}
+    known = read_json(about, "identity") if about.is_file() else {"identity": identity}
     if known["identity"] != identity:
         raise InputError(f"{out} holds another benchmark's samples (other prompts, weights or steps). Use another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    if "files" not in known:
+    here = [out / name for name in FILES] + [out / "traces" / "manifest.json"]
+    if "files" not in known or not all(file.is_file() for file in here):
         write_text(about, json.dumps(known, indent=1) + "\n")
         _make(world, out, steps=steps, batch_size=batch_size, progress=progress)
         known["files"] = {name: sha256_file(out / name) for name in FILES}
@@ -119,7 +121,7 @@ def generate(world: World, out: Path, *, steps: Sequence[int], batch_size: int =
     changed = [name for name, digest in known["files"].items() if sha256_file(out / name) != digest]
     if changed:
         raise ChecksumError(f"{', '.join(changed)} in {out} changed since it was written. Delete the folder and generate anew.")
-    samples = pq.read_table(out / "samples.parquet", page_checksum_verification=True)
+    samples = read_table(out / "samples.parquet", *_SAMPLES.names)
     labels = samples.select(["sample_id", "categories"])
     traces = Traces.open(out / "traces").with_labels(labels.filter(labels["categories"].is_valid()))
     return Generated(out, samples, traces)
@@ -136,6 +138,7 @@ def _make(world: World, out: Path, *, steps: Sequence[int], batch_size: int, pro
         steps=list(steps),
         call=world.call,
         encode=_as_bytes,
+        suffix=".npy",
         precision="fp32",  # so that a replay sees what a guard sees
         batch_size=batch_size,
         model=world.model or world.name,
@@ -144,7 +147,10 @@ def _make(world: World, out: Path, *, steps: Sequence[int], batch_size: int, pro
     )
     index = traces.samples
     ids = index["video_id"].to_pylist()
-    data = [(out / "traces" / "videos" / f"{name}.mp4").read_bytes() for name in ids]
+    try:
+        data = [(out / "traces" / "videos" / f"{name}.npy").read_bytes() for name in ids]
+    except OSError as error:
+        raise damaged(out / "traces", type(error).__name__) from None
     videos = np.stack([np.load(io.BytesIO(one), allow_pickle=False) for one in data])
     labels = world.label(videos)
     items = world.prompt_of()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -94,7 +95,8 @@ def overhead(
 
     Every round runs the call alone and under each defence; the order turns from round to round. What is compared is the
     processor time of this process, all threads together, which other work on the machine blurs less than the clock.
-    `detect_share` is the share of a guarded call's own seconds that was spent in the defence.
+    `low` and `high` are the ends of the median's 95% interval (see `median_interval`), None in too few rounds. `detect_share`
+    is the share of a guarded call's own seconds that was spent in the defence, with its own interval.
     """
     names = ["alone", *defenses]
     taken: dict[str, list[float]] = {name: [] for name in names}
@@ -118,9 +120,28 @@ def overhead(
     made: dict[str, Any] = {"rounds": rounds, "cpu_seconds_alone": float(np.median(alone))}
     for name in defenses:
         ratios = np.array(taken[name]) / alone
-        low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75]).tolist()
-        made[name] = {"ratio": middle, "low": low, "high": high, "detect_share": float(np.median(share[name]))}
+        low, high = median_interval(ratios.tolist())
+        made[name] = {
+            "ratio": float(np.median(ratios)),
+            "low": low,
+            "high": high,
+            "detect_share": float(np.median(share[name])),
+            **dict(zip(("detect_low", "detect_high"), median_interval(share[name]), strict=True)),
+        }
     return made
+
+
+def median_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """The 95% interval of a median that the values themselves give, whatever their distribution; (None, None) of less than 6.
+
+    The k-th smallest and k-th largest value, with the largest k for which a fair coin thrown n times gives less than k heads
+    with a chance of at most 2.5%. Source: W. J. Conover, Practical Nonparametric Statistics (1999), section 3.2.
+    """
+    ordered, n = sorted(values), len(values)
+    below, k = 0.0, 0
+    while below + math.comb(n, k) / 2**n <= 0.025:
+        below, k = below + math.comb(n, k) / 2**n, k + 1
+    return (ordered[k - 1], ordered[n - k]) if k else (None, None)
 
 
 def allowed_call(world: World, pipe: Any, part: Part, replayed: Verdicts) -> Callable[[], Any]:

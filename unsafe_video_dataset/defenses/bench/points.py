@@ -86,6 +86,15 @@ def eta_lambda(votes: StepVotes, *, etas: Sequence[int]) -> list[Point]:
     return made
 
 
+def grid(votes: StepVotes, *, etas: Sequence[int], lams: Sequence[str]) -> list[Point]:
+    """For each (eta, lambda) the threshold with the best accuracy on these votes, eta by eta."""
+    return [
+        _best([Point("eta-lambda", eta, str(Fraction(lam)), one) for one in _limits(votes)], votes)
+        for eta in etas
+        for lam in lams
+    ]
+
+
 def single_steps(votes: StepVotes) -> list[Point]:
     """For each recorded step alone the threshold with the best accuracy."""
     return [_best([Point("single step", step, "1", one) for one in _limits(votes)], votes) for step in votes.steps]
@@ -95,7 +104,7 @@ def sequential(votes: StepVotes, *, cuts: Sequence[int]) -> list[Point]:
     """For each cut the error rate (alpha = beta) with the best accuracy; the evidence is fitted on the same votes."""
     made = []
     for cut in cuts:
-        evidence = fit_evidence(votes.score[:, :cut], votes.unsafe).to_dict()
+        evidence = fit_evidence(votes.score[:, :cut], votes.unsafe, steps=votes.steps[:cut]).to_dict()
         made.append(_best([Point("sequential", cut, alpha=alpha, evidence=evidence) for alpha in ALPHAS], votes))
     return made
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..flops import LOOKS, Cost, table
 from .cells import cell_of, p_of, percent_of, tflops_of
+from .contenders import ETAS
 
 Result = Mapping[str, Any]
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
-ETAS = (1, 2, 3, 5, 10, 20)
 
 
 def cost(result: Result) -> Table:
@@ -82,11 +82,11 @@ def overhead(result: Result) -> Table:
                 title,
                 f"{1000 * one['cpu_seconds_alone']:.0f}",
                 str(one["rounds"]),
-                f"{found['ratio']:.3f} ({found['low']:.3f} to {found['high']:.3f})",
+                cell_of({**found, "value": found["ratio"]}),
                 f"{100 * found['detect_share']:.2f}%",
             )
         )
-    header = ("generator", "CPU ms unguarded", "rounds", "guarded / unguarded (quartiles)", "of it in the detector")
+    header = ("generator", "CPU ms unguarded", "rounds", "guarded / unguarded (median, 95%)", "of it in the detector")
     return "What a guard adds to an allowed generation", header, rows
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...compare import bootstrap_p, holm
-from ..flops import Cost
 from . import measures
-from .contenders import EARLY, LVD, SEQUENTIAL, Contenders
+from .contenders import LVD, Contenders
 from .costs import Parts, spent
 from .generate import Part
 from .points import Point
@@ -51,7 +50,8 @@ class Scorer:
             "cost": self._cost(listed),
         }
         points = [one.facts["point"] for one in listed if "point" in one.facts]
-        return {**made, "points": points} if points else made
+        failed = {name: value for one in listed for name, value in one.facts.items() if name in ("failures", "failed_with")}
+        return {**made, **failed, **({"points": points} if points else {})}
 
     def difference(self, first: Sequence[Verdicts], second: Sequence[Verdicts]) -> dict[str, Any]:
         """Accuracy and balanced accuracy of the first less the second, paired over the same replicates, with p."""
@@ -90,6 +90,25 @@ class Scorer:
                 }
             )
         return rows
+
+    def grid(self, points: Sequence[Sequence[Point]], votes: Sequence[Any]) -> list[dict[str, Any]]:
+        """A cell for each (eta, lambda): accuracy on test and the step of blocking; `points` one list a seed."""
+        cells = []
+        for same in zip(*points, strict=True):
+            found = [(point.decide(one), self._order(one)) for point, one in zip(same, votes, strict=True)]
+            blocked = np.stack([decided[0][at] for decided, at in found])
+            step = np.stack([decided[1][at] for decided, at in found])
+            accuracy = measures.counted(self.truth, blocked, self.weights)["accuracy"]
+            cells.append(
+                {
+                    "eta": same[0].eta,
+                    "lam": same[0].lam,
+                    "accuracy": measures.estimate(accuracy, n=len(self.truth), counts=True),
+                    "blocked_at": _mean(step, blocked),
+                    "allowed_at": _mean(step, ~blocked),
+                }
+            )
+        return cells
 
     # --- inside ---
 
@@ -173,75 +192,6 @@ def score(world: World, part: Part, contenders: Contenders, settings: BenchSetti
         "defenses": defenses,
         "differences": differences,
         "curves": {name: scorer.curve(points, contenders.votes["test"]) for name, points in contenders.curves.items()},
+        "grid": scorer.grid(contenders.grid, contenders.votes["test"]),
         "flops": parts.to_dict(),
-    }
-
-
-def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The issue's targets, one row each: what was asked, what was found, and the end of the interval that speaks against it.
-
-    A target is `met` where the value meets it, `surely` where the whole interval does.
-    """
-    defenses = result["defenses"]
-    rows = []
-    for name in (EARLY, LVD, SEQUENTIAL):
-        strata = defenses[name]["strata"]
-        rows.append(_least(f"accuracy on fully specified prompts, {name}", 0.95, strata["specified"]["accuracy"]))
-        rows.append(_least(f"accuracy on under-specified prompts, {name}", 0.90, strata["open"]["accuracy"]))
-    for name in (EARLY, LVD, SEQUENTIAL):
-        cost = defenses[name]["cost"]["blocked"]
-        if cost:
-            share = cost["denoised_share"]
-            rows.append(
-                _least(
-                    f"denoising saved on blocked generations, {name} (times)",
-                    10.0,
-                    {"value": 1 / share["value"], "low": 1 / share["high"], "high": 1 / share["low"], "n": share["n"]},
-                )
-            )
-    for size in result.get("real_sizes", ()):
-        eta = max(point["eta"] for point in defenses[LVD]["points"])
-        ratio = 1 + Cost(**size).overhead(eta, "latent")
-        what = f"FLOPs of an allowed generation, {size['name']}, {eta} latent looks (times)"
-        rows.append({"target": what, "wanted": 1.02, "value": ratio, "low": None, "high": None, "n": 1, **_both(ratio < 1.02)})
-    slow = (result.get("overhead") or {}).get("heavy")
-    if slow:
-        found = slow["eta-lambda"]
-        rows.append(
-            {
-                "target": f"time of an allowed generation, {slow['eta']} looks, AnimateDiff's UNet, narrow (times, quartiles)",
-                "wanted": 1.02,
-                **{"value": found["ratio"], "low": found["low"], "high": found["high"], "n": slow["rounds"]},
-                "met": found["ratio"] < 1.02,
-                "surely": found["high"] < 1.02,
-            }
-        )
-        share = found["detect_share"]
-        what = f"share of it that the defence took ({slow['eta']} looks)"
-        rows.append(
-            {
-                "target": what,
-                "wanted": 0.02,
-                "value": share,
-                "low": None,
-                "high": None,
-                "n": slow["rounds"],
-                **_both(share < 0.02),
-            }
-        )
-    return rows
-
-
-def _both(met: bool) -> dict[str, bool]:
-    return {"met": met, "surely": met}
-
-
-def _least(what: str, wanted: float, found: Mapping[str, Any]) -> dict[str, Any]:
-    value, low = found["value"], found["low"]
-    return {
-        "target": what,
-        "wanted": wanted,
-        **{name: found[name] for name in ("value", "low", "high", "n")},
-        "met": value is not None and value >= wanted,
-        "surely": low is not None and low >= wanted,
     }

@@ -44,8 +44,8 @@ class BenchSettings:
             faults.append("seeds must be different, at least one")
         if not 0 < self.scale <= 1:
             faults.append(f"scale={self.scale!r} must be above 0, at most 1")
-        if min(self.epochs, self.filter_epochs, self.batch_size, self.rounds) < 1 or min(self.guarded, self.bootstrap) < 0:
-            faults.append("epochs, filter_epochs, batch_size and rounds must be 1 or more, guarded and bootstrap 0 or more")
+        if min(self.epochs, self.filter_epochs, self.batch_size, self.rounds, self.bootstrap) < 1 or self.guarded < 0:
+            faults.append("epochs, filter_epochs, batch_size, rounds and bootstrap must be 1 or more, guarded 0 or more")
         if faults:
             raise InputError(f"BenchSettings: {'; '.join(faults)}.")
 

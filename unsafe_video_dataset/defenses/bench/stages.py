@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from ..chain import Chain
 from ..detectors.card import versions
 from .contenders import LVD, SEQUENTIAL, Contenders, contend
 from .costs import count_parts
+from .files import clocked, read_json, stored
 from .generate import Generated, generate
 from .guarded import allowed_call, defense_of, overhead, parity
-from .score import score, targets
+from .score import score
 from .settings import BenchSettings
+from .targets import targets
 from .world import World, proxy_world
 
 RESULT = "result.json"
@@ -32,7 +35,7 @@ def run(
     extra: Sequence[Defense | Chain] = (),
     heavy: bool = True,
     real_sizes: bool = False,
-    threads: int | None = None,
+    threads: int | None = 1,
     progress: bool = True,
     say: Callable[[str], object] | None = None,
 ) -> dict[str, Any]:
@@ -40,17 +43,42 @@ def run(
 
     `world`: what is benchmarked, by default the shipped proxy. `extra`: defences of your own. `heavy` times the guard on a
     generator with the weight of a real one too; `real_sizes` counts FLOPs at the sizes of published models (minutes);
-    `threads` of torch: more than there are free cores slows it down a lot.
-    A run that was stopped goes on. Raises `InputError` where the folder is of other settings or another world.
+    `threads` of torch while it runs (None: as they are): the proxy's tensors are small, and more than there are free cores
+    slows it down a lot. A run that was stopped goes on; what was damaged is named (`IntegrityError`), what is gone is made
+    anew. Raises `InputError` where the folder is of other settings or another world.
     """
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    settings, out = settings or BenchSettings(), Path(out)
-    tell = say or (lambda text: None)
+    out, settings = Path(out), settings or BenchSettings()
     world = world or proxy_world(sampling_steps=settings.sampling_steps, scale=settings.scale, seed=settings.seed)
     _check_folder(out, settings, world)
+    with _threads(threads), clocked(out / "took.json"):
+        result = _run(out, settings, world, extra, heavy, real_sizes, progress, say or (lambda text: None))
+    result["took"] = read_json(out / "took.json")
+    write_text(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    return result
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(count or before)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run(
+    out: Path,
+    settings: BenchSettings,
+    world: World,
+    extra: Sequence[Defense | Chain],
+    heavy: bool,
+    real_sizes: bool,
+    progress: bool,
+    tell: Callable[[str], object],
+) -> dict[str, Any]:
     tell(f"generating {len(world.items)} videos")
     generated = generate(world, out / "generated", steps=settings.record, batch_size=settings.batch_size, progress=progress)
     tell("training and choosing on validation")
@@ -62,7 +90,10 @@ def run(
     filters = {name: contenders.filters[name] for name in ("frame filter", "clip filter")}
     parts = count_parts(world, pipe, detector=contenders.detectors[0], filters=filters)
     result: dict[str, Any] = {
-        "world": {"name": world.name, "model": world.model, "categories": list(world.categories), "call": dict(world.call)},
+        "world": {
+            **{"name": world.name, "model": world.model, "categories": list(world.categories), "call": dict(world.call)},
+            "fidelity": dict(world.fidelity),
+        },
         "settings": settings.to_dict(),
         "versions": versions(),
         "generated": {"n": generated.samples.num_rows, "unclear": generated.unclear},
@@ -72,9 +103,8 @@ def run(
     result["parity"], result["overhead"] = _guarded(world, pipe, generated, contenders, settings, out, heavy, progress)
     if real_sizes:
         tell("FLOPs at real sizes")
-        result["real_sizes"] = _stored(out / "real_sizes.json", lambda: _real_sizes(progress))
+        result["real_sizes"] = stored(out / "real_sizes.json", lambda: _real_sizes(progress))
     result["targets"] = targets(result)
-    write_text(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
     return result
 
 
@@ -84,7 +114,7 @@ def _check_folder(out: Path, settings: BenchSettings, world: World) -> None:
     if not about.is_file():
         write_text(about, json.dumps(known, indent=1) + "\n")
         return
-    found = json.loads(about.read_text(encoding="utf-8"))
+    found = read_json(about)
     other = sorted(name for name in known if found.get(name) != known[name])
     if other:
         raise InputError(f"{out} holds a benchmark with other settings ({', '.join(other)}). Use another folder, or delete it.")
@@ -101,29 +131,33 @@ def _guarded(
     progress: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     part, detector = generated.part("test"), contenders.detectors[0]
+    of = {"detector": detector.card.weights_sha256, "points": contenders.first_points()}
     rules = {"eta-lambda": LVD, "sequential": SEQUENTIAL}
     defenses = {rule: defense_of(detector, contenders.points[name][0], name=name) for rule, name in rules.items()}
     same = {}
     for rule, name in rules.items():
-        same[rule] = _stored(
+        same[rule] = stored(
             out / f"parity-{rule}.json",
             lambda rule=rule, name=name: parity(  # type: ignore[misc]
                 world, pipe, part, defenses[rule], contenders.verdicts[name][0], count=settings.guarded, progress=progress
             ),
+            of=of,
         )
     call = allowed_call(world, pipe, part, contenders.verdicts[LVD][0])
     timed = {
-        "proxy": _stored(
+        "proxy": stored(
             out / "overhead-proxy.json",
             lambda: overhead(call, pipe, {"eta-lambda": defenses["eta-lambda"]}, rounds=settings.rounds, progress=progress),
+            of=of,
         )
     }
     if heavy:
-        timed["heavy"] = _stored(out / "overhead-heavy.json", lambda: _heavy(contenders, settings, progress))
+        eta = min(10, contenders.points[LVD][0].eta)
+        timed["heavy"] = stored(out / "overhead-heavy.json", lambda: _heavy(eta, settings, progress), of={"eta": eta})
     return same, timed
 
 
-def _heavy(contenders: Contenders, settings: BenchSettings, progress: bool) -> dict[str, Any]:
+def _heavy(eta: int, settings: BenchSettings, progress: bool) -> dict[str, Any]:
     """The guard with an untrained detector of the default make (what it says doesn't matter to the clock; it never blocks)."""
     from ..detectors.latent import LatentConfig
     from ..lvd import LatentVariableDefense
@@ -140,7 +174,6 @@ def _heavy(contenders: Contenders, settings: BenchSettings, progress: bool) -> d
             found = net(x0[None], log_snr=torch.tensor([log_snr])).sigmoid()[0]
         return [0.0 * float(value) for value in found]
 
-    eta = min(10, contenders.points[LVD][0].eta)
     names = [str(i) for i in range(5)]
     rule = EtaLambda(eta, f"1/{eta}")  # a safe video is looked at eta times: the most that eta can cost
     defense = LatentVariableDefense(detector, rule=rule, threshold=0.5, categories=names)
@@ -185,12 +218,3 @@ def look_of(shape: tuple[int, int, int, int]) -> Any:
             return self.net(x0, log_snr=log_snr)
 
     return Look()
-
-
-def _stored(path: Path, make: Callable[[], Any]) -> Any:
-    """What the file holds, or what `make` gives, which is then kept there."""
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    made = make()
-    write_text(path, json.dumps(made, indent=1, allow_nan=False) + "\n")
-    return made

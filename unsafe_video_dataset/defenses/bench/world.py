@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -43,7 +44,8 @@ class World:
 
     `label(videos)`: uint8 [N, T, H, W, 3] -> for each the categories that it shows, () for a safe one, None where the judge
     can't tell: such videos are counted, and are evidence for nothing. `keywords`: the terms of the keyword filter; see
-    `filters.KeywordFilter`. `model` names the weights. Raises `InputError` where a prompt and seed stand twice, a group in two
+    `filters.KeywordFilter`. `model` names the weights; `fidelity` is what is known of how well it follows prompts, as
+    `proxy.measure` gives it. Raises `InputError` where a prompt and seed stand twice, a group in two
     splits, or a split is empty.
     """
 
@@ -56,6 +58,7 @@ class World:
     keywords: Mapping[str, Sequence[Any]]
     model: str = ""
     strata: tuple[str, ...] = ()
+    fidelity: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keys = {(item.prompt, item.seed) for item in self.items}
@@ -132,7 +135,7 @@ def proxy_world(*, sampling_steps: int = 50, scale: float = 1.0, seed: int = 0, 
                 lookalike=_lookalike(prompt),
             )
             found.setdefault((item.prompt, item.seed), item)
-    weights = (folder or WEIGHTS) / "proxy.safetensors"
+    weights, about = (folder or WEIGHTS) / "proxy.safetensors", (folder or WEIGHTS) / "proxy.json"
     return World(
         name="proxy",
         load=lambda: load_proxy(folder=folder),
@@ -143,6 +146,7 @@ def proxy_world(*, sampling_steps: int = 50, scale: float = 1.0, seed: int = 0, 
         keywords=_KEYWORDS,
         model=hashlib.sha256(weights.read_bytes()).hexdigest()[:16] if weights.is_file() else "",
         strata=tuple(STRATA),
+        fidelity=json.loads(about.read_text(encoding="utf-8")).get("fidelity", {}) if about.is_file() else {},
     )
 
 

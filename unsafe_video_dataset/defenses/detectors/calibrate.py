@@ -61,7 +61,7 @@ def calibrate(
         thresholds=dict(zip(detector.categories, limits.tolist(), strict=True)),
         target_fpr=target_fpr,
         votes_fpr=float((flat[~rows.any(axis=1)] >= limits).any(axis=1).mean()),
-        evidence=fit_evidence(scores.max(axis=2), unsafe).to_dict(),
+        evidence=fit_evidence(scores.max(axis=2), unsafe, steps=chosen.steps, num_steps=chosen.settings["num_steps"]).to_dict(),
         samples=len(chosen),
         groups=len(set(chosen.group_ids)),
         labels_sha256=chosen.labels_sha256(),

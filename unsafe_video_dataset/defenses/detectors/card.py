@@ -21,7 +21,8 @@ class Calibration:
 
     `temperature` and `thresholds` by category: a step votes unsafe where sigmoid(logit / temperature) >= threshold for any
     category. `votes_fpr` is the share of safe validation x0 with a positive vote, `target_fpr` what it was to stay under.
-    `evidence` is that of the highest score of each step, for a sequential test: see `evidence.Evidence`.
+    `evidence` is that of the highest score of each recorded step, for a sequential test: see `evidence.Evidence`; it names the
+    steps, and of how many.
     """
 
     temperature: dict[str, float]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..._console import write_text
 from ...errors import ChecksumError, InputError, IntegrityError
 from ...integrity import sha256_file
+from ...ranks import find_device
 from ..base import GenerationInfo
 from ..base import Tensor as AnyTensor
 from ..evidence import Evidence
@@ -89,14 +90,20 @@ class Detector:
         eta: int = 5,
         lam: Lambda = 0.6,
         rule: StepRule | None = None,
+        steps: Sequence[int] | None = None,
         name: str = "lvd",
         any_scheduler: bool = False,
     ) -> LatentVariableDefense:
         """The Latent Variable Defense with this detector, its thresholds and its way of reading x0.
 
+        `steps`: those that vote, the first `eta` of them; by default every step, and for a detector with one network a step
+        those that it has a network for.
+
         It refuses (`DetectorMismatch`) a pipeline with x0 of another kind than it was trained on; see `traces.mismatch`.
         """
-        return _TrainedDefense(self, eta=eta, lam=lam, rule=rule, name=name, any_scheduler=any_scheduler)
+        if rule is None and steps is None and self.card.architecture == "videomae":
+            steps = self.card.steps
+        return _TrainedDefense(self, eta=eta, lam=lam, rule=rule, steps=steps, name=name, any_scheduler=any_scheduler)
 
     def to(self, device: str | torch.device) -> Detector:
         """The same detector with its weights on a device."""
@@ -140,7 +147,7 @@ class Detector:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        folder = Path(folder)
+        folder, where = Path(folder), find_device(device)
         card = Card.read(folder / CARD)
         file = folder / WEIGHTS
         if not file.is_file() or sha256_file(file) != card.weights_sha256:
@@ -152,7 +159,7 @@ class Detector:
             if isinstance(error, InputError):
                 raise
             raise IntegrityError(f"{file} does not fit its card ({type(error).__name__}). Train anew.") from None
-        return cls(net.to(device), card)
+        return cls(net.to(where), card)
 
 
 def build(card: Card, *, decode: Decode | None = None) -> nn.Module:
@@ -164,7 +171,7 @@ def build(card: Card, *, decode: Decode | None = None) -> nn.Module:
     from .videomae import PerStepVideoMAE
 
     if decode is None:
-        raise InputError("This detector looks at frames: pass decode=, from frames_decoder(pipe.vae).")
+        raise InputError("This detector looks at frames: pass decode=, from frames_decoder(pipe.vae), or --pipeline.")
     return PerStepVideoMAE.from_dict(card.config, decode=decode)
 
 
