@@ -121,12 +121,13 @@ LAYERS = [
     {"hub", "cache", "clip_file"},
     {"torch", "batch", "hf", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
     {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
-    | {"_tables", "_terminal", "_completion", "export"}
+    | {"_tables", "_terminal", "_completion", "_ending", "export"}
     | {"agreement", "reliability", "estimates", "soft", "thresholds", "compare", "ceiling", "task", "report_text"}
     | {"leaderboard", "plots", "curves", "palette", "report"},
     {
         "cli",
         "cli_hub",
+        "cli_open",
         "cli_bench",
         "cli_defend",
         "cli_defend_bench",
