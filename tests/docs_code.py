@@ -1,6 +1,7 @@
 """The code blocks of README and docs/: found, run, and their shown output compared. `python tests/docs_code.py` renews it.
 
-Every block is run, unless a comment right above it says otherwise (a reader of the page does not see it):
+Every block is run, unless a comment right above it says otherwise (a reader of the page does not see it). What can't run
+here is what clones, installs with a network, logs in, or needs a reader's own model:
 
     <!-- code: slow -->                   run with the slow tests
     <!-- code: asks the Hub -->           run with the slow tests, against a Hub on this machine
@@ -20,6 +21,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -124,7 +127,10 @@ class Runner:
 
 
 def commands(text: str) -> list[tuple[list[str], int]]:
-    """The commands of a shell block as words, with the exit code that a comment `# exit code 1` says; else it is 0."""
+    """The commands of a shell block as words, with the exit code that a comment `# exit code 1` says; else it is 0.
+
+    `~` at the start of a word is the home folder; `> file` stays in the words.
+    """
     found = []
     for line in text.replace("\\\n", " ").splitlines():
         code = re.search(r"# exit code (\d)", line)
@@ -150,12 +156,31 @@ def entry_point(name: str) -> Any:
 
 
 def call(command: list[str]) -> int:
-    """Run one of our commands by its entry point, in this process; the exit code."""
+    """Run one of our commands by its entry point, in this process, or an example, torchrun or mkdir; the exit code."""
+    command = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in command]
+    if ">" in command:
+        *command, _, file = command
+        with Path(file).open("w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
+            return call(command)
+    if command[:2] == ["mkdir", "-p"]:
+        Path(command[2]).mkdir(parents=True, exist_ok=True)
+        return 0
+    if command[0] == "python" and command[1].startswith("examples/"):
+        return _started([sys.executable, str(ROOT / command[1]), *command[2:]])
+    if command[0] == "torchrun":
+        return _started([sys.executable, "-m", "torch.distributed.run", *command[1:]])
     assert command[0] in COMMANDS, f"{command[0]} is none of our commands: mark the block"
     try:
         return int(entry_point(command[0])(command[1:]))
     except SystemExit as error:  # argparse
         return int(error.code or 0)
+
+
+def _started(command: list[str]) -> int:
+    """The exit code of a program of its own; what it prints is printed."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
+    print(done.stdout)
+    return done.returncode
 
 
 def alike(shown: str, real: str) -> bool:
@@ -216,7 +241,7 @@ def check_command(command: list[str], where: str) -> None:
             missing = set(extra.split(",")) - set(known)
             assert not missing, f"{where}: no extra {missing}"
     else:
-        assert head in ("git", "cd", "hf", "export", "huggingface-cli", "tar"), f"{where}: {head} is not known here"
+        assert head in ("git", "cd", "hf", "mkdir"), f"{where}: {head} is not known here"
 
 
 def options(words: list[str]) -> list[str]:

@@ -123,7 +123,7 @@ LAYERS = [
     {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
     | {"_tables", "_terminal", "_completion", "_ending", "export"}
     | {"agreement", "reliability", "estimates", "soft", "thresholds", "compare", "ceiling", "task", "report_text"}
-    | {"leaderboard", "plots", "curves", "palette", "report"},
+    | {"leaderboard", "plots", "curves", "palette", "figures", "report"},
     {
         "cli",
         "cli_hub",
