@@ -1,7 +1,7 @@
 """The code blocks of README and docs/: found, run, and their shown output compared. `python tests/docs_code.py` renews it.
 
-Every block is run, unless a comment right above it says otherwise (a reader of the page does not see it). What can't run
-here is what clones, installs with a network, logs in, or needs a reader's own model:
+Every block is run, unless a comment right above it says otherwise (a reader of the page does not see it). What is not
+run clones, installs, logs in, needs a reader's own model, or takes long and is run by another test with fewer steps:
 
     <!-- code: slow -->                   run with the slow tests
     <!-- code: asks the Hub -->           run with the slow tests, against a Hub on this machine
@@ -156,7 +156,7 @@ def entry_point(name: str) -> Any:
 
 
 def call(command: list[str]) -> int:
-    """Run one of our commands by its entry point, in this process, or an example, torchrun or mkdir; the exit code."""
+    """Run one of our commands by its entry point, in this process, or torchrun or mkdir; the exit code."""
     command = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in command]
     if ">" in command:
         *command, _, file = command
@@ -165,22 +165,15 @@ def call(command: list[str]) -> int:
     if command[:2] == ["mkdir", "-p"]:
         Path(command[2]).mkdir(parents=True, exist_ok=True)
         return 0
-    if command[0] == "python" and command[1].startswith("examples/"):
-        return _started([sys.executable, str(ROOT / command[1]), *command[2:]])
     if command[0] == "torchrun":
-        return _started([sys.executable, "-m", "torch.distributed.run", *command[1:]])
+        done = subprocess.run([sys.executable, "-m", "torch.distributed.run", *command[1:]], stdout=subprocess.PIPE, text=True)
+        print(done.stdout)
+        return done.returncode
     assert command[0] in COMMANDS, f"{command[0]} is none of our commands: mark the block"
     try:
         return int(entry_point(command[0])(command[1:]))
     except SystemExit as error:  # argparse
         return int(error.code or 0)
-
-
-def _started(command: list[str]) -> int:
-    """The exit code of a program of its own; what it prints is printed."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
-    print(done.stdout)
-    return done.returncode
 
 
 def alike(shown: str, real: str) -> bool:

@@ -55,7 +55,7 @@ def on_the_hub(page: str, here: Path, hub: LoopbackHub) -> str:
         repo = hub.repo("org/repo", folder=SAMPLE, gated="manual")
         repo.card_data = {"extra_gated_prompt": "Use it for research on safety only."}
         repo.tag("v1.0")
-    if page in ("access.md", "build.md"):
+    if page == "access.md":
         raw = builders_support.make_raw(here / "raw", number=2000, labels=builders_support.paper_labels())
         hub.repo(UPSTREAM, folder=raw, gated="manual")
     reader = hub.account("reader", role="write", orgs=("org",))

@@ -37,11 +37,21 @@ def visit(browser: Any) -> Iterator[Open]:
     """Opens a report and waits for its list; at the end of the test nothing may have gone wrong on the page."""
     opened: list[Watched] = []
 
-    def open_page(page: Path, *, width: int = 1400, scheme: str = "light", ready: bool = True, **given: Any) -> Watched:
+    def open_page(
+        page: Path,
+        *,
+        width: int = 1400,
+        scheme: str = "light",
+        ready: bool = True,
+        first: Callable[[Any], object] = lambda page: None,
+        until: str = "load",
+        **given: Any,
+    ) -> Watched:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **given)
         watched = Watched(context.new_page())
         opened.append(watched)
-        watched.page.goto(page.resolve().as_uri())
+        first(watched.page)
+        watched.page.goto(page.resolve().as_uri(), wait_until=until)
         if ready:
             watched.page.wait_for_selector("#list li", state="attached")
         return watched
@@ -263,6 +273,69 @@ def test_the_keyboard_alone(visit: Open, report: Path, table: list[Row]) -> None
     assert not page.evaluate("document.activeElement.classList.contains('row')")  # one tab stop for the whole list
 
 
+def test_the_dialog_keeps_the_focus(visit: Open, report: Path, table: list[Row]) -> None:
+    watched = visit(report, width=360)
+    page = watched.page
+    page.select_option("#sort", "release")
+    page.fill("#search", table[0]["video_id"][:1])
+    page.wait_for_function("count => document.querySelector('#list li').getAttribute('aria-setsize') < count", arg=len(table))
+    size = int(page.get_attribute("#list li", "aria-setsize"))
+    assert size > 2
+    page.locator("#list button").first.click()
+    page.wait_for_selector("#detail dl")
+    focused = "document.activeElement.id || document.activeElement.className || document.activeElement.tagName"
+    title = page.inner_text("#detail-title")
+    page.locator("#detail .table").focus()
+    page.keyboard.press("ArrowRight")  # scrolls the table, where it is wider than the page
+    assert page.evaluate(focused) == "table"
+    assert page.inner_text("#detail-title") == title
+    page.focus("#next")
+    for _ in range(size + 1):  # once more than there are videos
+        page.keyboard.press("Enter")
+        assert page.evaluate(focused) == "next"
+    assert page.get_attribute("#next", "aria-disabled") == "true"
+    assert page.get_attribute("#previous", "aria-disabled") == "false"
+    page.locator("#detail .table").focus()
+    page.evaluate("document.getElementById('previous').click()")  # as a screen reader does: the focus stays where it was
+    assert page.evaluate(focused) == "detail-title"  # not on the page behind
+
+
+@pytest.fixture(scope="module")
+def crowded(sample: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos in one to five categories, by turns."""
+    rows = report_rows.read_rows(sample)
+    table = [{**row, "categories": [*range(1 + place % 5)], "is_unsafe": True} for place, row in enumerate(rows.table)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_rows, "read_rows", lambda *_, **__: report_rows.Rows(table, rows.generators, rows.sources))
+        return write_report(sample, tmp_path_factory.mktemp("crowded") / "out")
+
+
+@pytest.mark.parametrize("width", [360, 800, 1100, 1400])
+def test_categories_that_have_no_room_are_counted(visit: Open, crowded: Path, width: int) -> None:
+    page = visit(crowded, width=width).page
+    rows = page.evaluate("""() => [...document.querySelectorAll("#list .row")].map((row) => {
+        const outer = row.getBoundingClientRect();
+        const chips = [...row.querySelectorAll(".chips .chip")].filter((chip) => !chip.hidden);
+        const inside = chips.every((chip) => {
+            const box = chip.getBoundingClientRect();
+            return box.top >= outer.top && box.bottom <= outer.bottom && box.right <= outer.right + 1;
+        });
+        const more = row.querySelector(".more");
+        const list = row.querySelector(".chips");
+        return {
+            inside: inside && list.scrollHeight <= list.clientHeight + 1 && row.scrollHeight <= row.clientHeight + 1,
+            shown: chips.length - (more ? 1 : 0),
+            more: more ? Number(more.textContent) : 0,
+            all: row.getAttribute("aria-label").split(";")[1].split(",").length,
+        };
+    })""")
+    assert {row["all"] for row in rows} == {1, 2, 3, 4, 5}
+    for row in rows:
+        assert row["inside"], row
+        assert row["shown"] + row["more"] == row["all"]
+        assert row["shown"] >= min(2, row["all"])
+
+
 def test_the_list_speaks(visit: Open, report: Path, table: list[Row]) -> None:
     page = visit(report).page
     assert page.get_attribute("#count", "role") == "status"
@@ -328,9 +401,9 @@ def test_hostile_text_stays_text(visit: Open, tmp_path: Path) -> None:
     assert watched.serious() == []
 
 
-def test_a_large_release_is_loaded_in_chunks_and_drawn_in_part(
-    visit: Open, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def large(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A report of 10,080 videos without pictures: five chunks."""
     release = Release.open(small)
     found = release.metadata().to_pylist()
     many = [
@@ -340,7 +413,40 @@ def test_a_large_release_is_loaded_in_chunks_and_drawn_in_part(
     ]
     rows = report_rows.read_rows(release)
     monkeypatch.setattr(report_rows, "read_rows", lambda *_, **__: report_rows.Rows(many, rows.generators, rows.sources))
-    page = write_report(release, tmp_path / "out", thumbnails=False)
+    return write_report(release, tmp_path / "out", thumbnails=False)
+
+
+def test_while_chunks_are_loaded_nothing_partial_is_saved_and_the_focus_stays(visit: Open, large: Path) -> None:
+    held: list[Any] = []
+    watched = visit(large, first=lambda page: page.route("**/rows-0002.js", lambda route: held.append(route)), until="commit")
+    page = watched.page
+    settle(watched, "5,000")  # type: ignore[arg-type]
+    assert "loading, 5,000 so far" in page.inner_text("#count")
+    assert page.is_disabled("#save-json")
+    assert page.is_disabled("#save-croissant")
+    page.select_option("#sort", "id")
+    page.wait_for_function("() => document.querySelector('#list code').textContent.startsWith('0000')")
+    page.locator("#list button").first.focus()
+    for _ in range(7):
+        page.keyboard.press("ArrowDown")
+    active = "document.activeElement.querySelector('code').textContent"
+    before = page.evaluate(active)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#detail dl")
+    held[0].continue_()
+    settle(watched, "10,080")  # type: ignore[arg-type]
+    assert before in page.text_content("#detail-title")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")  # its neighbours are those of the whole list
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#detail", state="hidden")
+    assert page.evaluate(active) == before
+    assert page.evaluate("document.activeElement.getBoundingClientRect().top") >= 0
+    assert len(watched.saved("#save-json")["videos"]) == 10_080
+
+
+def test_a_large_release_is_loaded_in_chunks_and_drawn_in_part(visit: Open, large: Path) -> None:
+    page = large
     watched = visit(page)
     settle(watched, "10,080")  # type: ignore[arg-type]
     asked = {Path(url).name for url in watched.asked}
