@@ -18,6 +18,7 @@ from unsafe_video_dataset.predictions import read_predictions
 from unsafe_video_dataset.release import Release
 from unsafe_video_dataset.report import rows as report_rows
 from unsafe_video_dataset.report import write_report
+from unsafe_video_dataset.report.page import ASSETS
 from unsafe_video_dataset.taxonomy import CATEGORIES, SPLITS
 
 pytestmark = pytest.mark.slow
@@ -460,6 +461,36 @@ def test_a_large_release_is_loaded_in_chunks_and_drawn_in_part(visit: Open, larg
     watched.page.wait_for_selector("#detail dl")
     details = {Path(url).name for url in watched.asked if "detail-" in url}
     assert details == {f"detail-{10_079 // 256:04d}.js"}
+
+
+def test_the_first_view_of_the_papers_size_waits_for_no_picture(
+    visit: Open, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """2,112 videos with pictures. Milliseconds are printed and not judged; what the rows wait for is."""
+    release = Release.open(releases.build(tmp_path / "release", 2112))
+    page = write_report(release, tmp_path / "out", bootstrap=0)
+    held: list[Any] = []
+    later = re.compile(r"/(thumbs/|data/(detail-|croissant|rows-000[1-9]))")
+    watched = visit(page, first=lambda page: page.route(later, lambda route: held.append(route)), until="commit")
+    mark = "performance.getEntriesByName('first-rows')"
+    watched.page.wait_for_function(f"() => {mark}.length")
+    settle(watched, "2,112")  # type: ignore[arg-type]
+    before = {Path(url).name for url in watched.asked if not later.search(url)}
+    assert before == {"index.html", "palette.css", *ASSETS, "release.js", "rows-0000.js"}
+    milliseconds = watched.page.evaluate(f"{mark}[0].startTime")
+    record_property("first_rows_ms", milliseconds)
+    print(f"first rows of 2,112 videos after {milliseconds:.0f} ms")
+    sheets = len(list((page.parent / "thumbs").iterdir()))
+    assert sheets == 33
+    assert len({route.request.url for route in held}) <= 3  # the sheets of the rows in view, if any: not all
+    for route in held:
+        route.continue_()
+    watched.page.unroute(later)
+    watched.page.fill("#search", release.metadata("test", columns=["video_id"])["video_id"][0].as_py())
+    watched.page.wait_for_function("() => document.querySelectorAll('#list li').length === 1")
+    watched.page.locator("#list button").click()
+    watched.page.wait_for_selector("#detail dl")
+    assert len({url for url in watched.asked if "/thumbs/" in url}) < 6
 
 
 def test_a_chunk_that_is_gone_is_said(visit: Open, report: Path, tmp_path: Path) -> None:
