@@ -51,4 +51,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.train
 
 clean:
-	rm -rf $(VENV) out site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-export out site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -234,7 +234,7 @@ def check_command(command: list[str], where: str) -> None:
             missing = set(extra.split(",")) - set(known)
             assert not missing, f"{where}: no extra {missing}"
     else:
-        assert head in ("git", "cd", "hf", "mkdir"), f"{where}: {head} is not known here"
+        assert head in ("git", "cd", "hf", "export", "mkdir"), f"{where}: {head} is not known here"
 
 
 def options(words: list[str]) -> list[str]:
