@@ -27,6 +27,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,9 @@ def check(block: Block) -> None:
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unsafe_video_dataset"):
                     module = import_module(node.module or "")
                     for name in node.names:
-                        assert hasattr(module, name.name), f"{block.where}: {node.module} has no {name.name}"
+                        below = hasattr(module, "__path__") and find_spec(f"{node.module}.{name.name}")  # a module of it
+                        there = hasattr(module, name.name) or below
+                        assert there, f"{block.where}: {node.module} has no {name.name}"
     elif block.language == "json":
         records = [(number, json.loads(line)) for number, line in enumerate(block.text.splitlines(), 1)]
         faults = validate("prediction", records, file=block.where)  # the only records that a page shows so far

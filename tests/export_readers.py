@@ -70,7 +70,9 @@ def fiftyone_import(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    os.environ.update(FIFTYONE_DO_NOT_TRACK="1", FIFTYONE_DISABLE_SERVICES="1")
+    os.environ["FIFTYONE_DO_NOT_TRACK"] = "1"
+    if sys.argv[1] != "fiftyone_import":  # which needs its database
+        os.environ["FIFTYONE_DISABLE_SERVICES"] = "1"
     readers = {"label_studio": label_studio, "fiftyone_samples": fiftyone_samples, "fiftyone_import": fiftyone_import}
     found = readers[sys.argv[1]](Path(sys.argv[2]))
     print("\n" + json.dumps(found))
