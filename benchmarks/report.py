@@ -102,13 +102,12 @@ def table(pages: list[tuple[Release, Path]], medians: list[tuple[float, float]],
         pictures = f"{len(sheets)} sheets, {sum(sheets) / 1000:.0f} kB" if sheets else "none"
         sizes = f"{start / 1000:.0f} | {sum(data.values()) / 1000:.0f}"
         videos = release.manifest["counts"]["videos"]
-        lines.append(
-            f"| {release.name} {release.version} | {videos:,} | {pictures} | {sizes} | {paint:.0f} | {rows:.0f} | {rows / medians[0][0]:.2f} |"
-        )
+        took = f"{paint:.0f} | {rows:.0f} | {rows / medians[0][0]:.2f}"
+        lines.append(f"| {release.name} {release.version} | {videos:,} | {pictures} | {sizes} | {took} |")
     note = (
         f"Medians of {rounds} rounds in headless Chromium on 2 busy cores; pages were opened in turn, from disk. Measured by\n"
-        "`python benchmarks/report.py OUT --release twin/release --write docs/report.md`, after `unsafe-video-build twin twin` and\n"
-        "`unsafe-video-build run twin/recipe.toml` ([the twin](twin.md)); the 10,000 videos are metadata alone."
+        "`python benchmarks/report.py OUT --release twin/release --write docs/report.md`, after `unsafe-video-build twin twin` "
+        "and\n`unsafe-video-build run twin/recipe.toml` ([the twin](twin.md)); the 10,000 videos are metadata alone."
     )
     return "\n".join(["", *lines, "", note, "", ""])
 
