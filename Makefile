@@ -56,4 +56,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.created
 	touch $@ $(VENV)/.train
 
 clean:
-	rm -rf $(VENV) out site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-export out site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -47,7 +47,7 @@ def main() -> None:
         pictures = "reviewed" in release.manifest["configs"]
         place = arguments.out / f"report-{number}"
         page = write_report(release, place, thumbnails=pictures, overwrite=True, progress=True, bootstrap=0)
-        pages.append((release.manifest["counts"]["videos"], page))
+        pages.append((release, page))
     text = table(pages, times([page for _, page in pages], arguments.rounds), arguments.rounds)
     print(text)
     if arguments.write is not None:
@@ -81,19 +81,34 @@ def first_view(browser: Any, page: Path) -> tuple[float, float]:
     return rows, paint
 
 
-def table(pages: list[tuple[int, Path]], medians: list[tuple[float, float]], rounds: int) -> str:
+def table(pages: list[tuple[Release, Path]], medians: list[tuple[float, float]], rounds: int) -> str:
     """Markdown: a line a page."""
-    head = ("videos", "pictures", "to start, kB", "all data, kB", "first paint, ms", "first rows, ms", "to the sample's")
-    lines = [f"| {' | '.join(head)} |", "|" + "---:|" * len(head)]
-    for (videos, page), (rows, paint) in zip(pages, medians, strict=True):
+    head = (
+        "release",
+        "videos",
+        "pictures",
+        "to start, kB",
+        "all data, kB",
+        "first paint, ms",
+        "first rows, ms",
+        "to the sample's",
+    )
+    lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
+    for (release, page), (rows, paint) in zip(pages, medians, strict=True):
         data = {path.name: path.stat().st_size for path in (page.parent / "data").iterdir()}
         sheets = [path.stat().st_size for path in (page.parent / "thumbs").glob("*.jpg")]
         start = sum(path.stat().st_size for path in page.parent.iterdir() if path.is_file())
         start += data["release.js"] + data["rows-0000.js"]
         pictures = f"{len(sheets)} sheets, {sum(sheets) / 1000:.0f} kB" if sheets else "none"
         sizes = f"{start / 1000:.0f} | {sum(data.values()) / 1000:.0f}"
-        lines.append(f"| {videos:,} | {pictures} | {sizes} | {paint:.0f} | {rows:.0f} | {rows / medians[0][0]:.2f} |")
-    note = f"Medians of {rounds} rounds in headless Chromium on 2 busy cores; pages were opened in turn, from disk."
+        videos = release.manifest["counts"]["videos"]
+        took = f"{paint:.0f} | {rows:.0f} | {rows / medians[0][0]:.2f}"
+        lines.append(f"| {release.name} {release.version} | {videos:,} | {pictures} | {sizes} | {took} |")
+    note = (
+        f"Medians of {rounds} rounds in headless Chromium on 2 busy cores; pages were opened in turn, from disk. Measured by\n"
+        "`python benchmarks/report.py OUT --release twin/release --write docs/report.md`, after `unsafe-video-build twin twin` "
+        "and\n`unsafe-video-build run twin/recipe.toml` ([the twin](twin.md)); the 10,000 videos are metadata alone."
+    )
     return "\n".join(["", *lines, "", note, "", ""])
 
 

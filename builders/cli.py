@@ -20,7 +20,7 @@ from .cli_run import add_run
 from .cli_twin import add_twin
 from .raters.control import FailedChecks
 
-_EXIT_CODES = "Exit codes: 0 done, 1 the release or run is not sound, 2 the input or a flag can't be used (nothing was written)."
+_EXIT_CODES = "Exit codes: 0 done, 1 the release or run is not sound, 2 the input or a flag is no good (nothing was written)."
 
 
 def main(argv: Sequence[str] | None = None) -> int:

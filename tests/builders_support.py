@@ -56,6 +56,15 @@ def make_raw(folder: Path, *, number: int = 12, labels: Mapping[str, Sequence[ob
     return folder
 
 
+def paper_labels() -> dict[str, list[int]]:
+    """Columns with the published counts in another order than the taxonomy's; their union is 0 to 936."""
+    counts = {"1": 39, "2": 204, "3": 590, "4": 445, "5": 579}
+    labels = {"3": list(range(590)), "5": list(range(358, 937))}
+    labels |= {"4": list(range(445)), "2": list(range(100, 304)), "1": list(range(898, 937))}
+    assert {name: len(listed) for name, listed in labels.items()} == counts
+    return {name: labels[name] for name in counts}
+
+
 def write_prompts(folder: Path, lines: Sequence[str]) -> None:
     (folder / "prompts.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 

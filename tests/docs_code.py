@@ -1,6 +1,7 @@
 """The code blocks of README and docs/: found, run, and their shown output compared. `python tests/docs_code.py` renews it.
 
-Every block is run, unless a comment right above it says otherwise (a reader of the page does not see it):
+Every block is run, unless a comment right above it says otherwise (a reader of the page does not see it). What is not
+run clones, installs, logs in, needs a reader's own model, or takes long and is run by another test with fewer steps:
 
     <!-- code: slow -->                   run with the slow tests
     <!-- code: asks the Hub -->           run with the slow tests, against a Hub on this machine
@@ -20,6 +21,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -125,7 +128,10 @@ class Runner:
 
 
 def commands(text: str) -> list[tuple[list[str], int]]:
-    """The commands of a shell block as words, with the exit code that a comment `# exit code 1` says; else it is 0."""
+    """The commands of a shell block as words, with the exit code that a comment `# exit code 1` says; else it is 0.
+
+    `~` at the start of a word is the home folder; `> file` stays in the words.
+    """
     found = []
     for line in text.replace("\\\n", " ").splitlines():
         code = re.search(r"# exit code (\d)", line)
@@ -151,7 +157,19 @@ def entry_point(name: str) -> Any:
 
 
 def call(command: list[str]) -> int:
-    """Run one of our commands by its entry point, in this process; the exit code."""
+    """Run one of our commands by its entry point, in this process, or torchrun or mkdir; the exit code."""
+    command = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in command]
+    if ">" in command:
+        *command, _, file = command
+        with Path(file).open("w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
+            return call(command)
+    if command[:2] == ["mkdir", "-p"]:
+        Path(command[2]).mkdir(parents=True, exist_ok=True)
+        return 0
+    if command[0] == "torchrun":
+        done = subprocess.run([sys.executable, "-m", "torch.distributed.run", *command[1:]], stdout=subprocess.PIPE, text=True)
+        print(done.stdout)
+        return done.returncode
     assert command[0] in COMMANDS, f"{command[0]} is none of our commands: mark the block"
     try:
         return int(entry_point(command[0])(command[1:]))
@@ -184,7 +202,8 @@ def check(block: Block) -> None:
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unsafe_video_dataset"):
                     module = import_module(node.module or "")
                     for name in node.names:
-                        there = hasattr(module, name.name) or find_spec(f"{node.module}.{name.name}")  # a module of a package
+                        below = hasattr(module, "__path__") and find_spec(f"{node.module}.{name.name}")  # a module of it
+                        there = hasattr(module, name.name) or below
                         assert there, f"{block.where}: {node.module} has no {name.name}"
     elif block.language == "json":
         records = [(number, json.loads(line)) for number, line in enumerate(block.text.splitlines(), 1)]
@@ -218,7 +237,7 @@ def check_command(command: list[str], where: str) -> None:
             missing = set(extra.split(",")) - set(known)
             assert not missing, f"{where}: no extra {missing}"
     else:
-        assert head in ("git", "cd", "hf", "export", "huggingface-cli", "tar"), f"{where}: {head} is not known here"
+        assert head in ("git", "cd", "hf", "export", "mkdir"), f"{where}: {head} is not known here"
 
 
 def options(words: list[str]) -> list[str]:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import builders_support
 import releases
+from hub import LoopbackHub
 
 from unsafe_video_dataset import write_predictions
+from unsafe_video_dataset.builders.checklist import QUESTIONS
 from unsafe_video_dataset.release import Release
 from unsafe_video_dataset.taxonomy import CATEGORIES
 
+UPSTREAM = "pypy/unsafe_generated_video_dataset"
 SAMPLE = Path(str(Release.open().path))
 
 
@@ -20,6 +23,8 @@ def given(page: str, here: Path) -> dict[str, str]:
     """Make what the page takes for granted in `here`; returns its placeholders and what they stand for."""
     if page in ("README.md", "load.md", "coming-from.md", "report.md"):
         shutil.copytree(SAMPLE, here / "path" / "to" / "release")
+    if page == "build.md":
+        builders_support.make_raw(here / "UPSTREAM", number=2000, labels=builders_support.paper_labels())
     if page in ("README.md", "build.md", "coming-from.md"):
         builders_support.make_raw(here / "RAW")
         (here / "votes.csv").write_text(builders_support.votes_csv(), encoding="utf-8")
@@ -37,6 +42,34 @@ def given(page: str, here: Path) -> dict[str, str]:
         if (here / old).is_dir():
             words["VIDEO_ID"] = releases.ids(Release.open(here / old), "test")[0]
     return words
+
+
+def on_the_hub(page: str, here: Path, hub: LoopbackHub) -> str:
+    """Make the Hub that a page asks, and in `here` what is there before the page's first question; returns a token.
+
+    A page on publishing has an account that may write and a release, and no repository yet.
+    """
+    if page in ("build.md", "recipe.md"):
+        (here / "release_checklist.toml").write_text(_answers(), encoding="utf-8")
+        for name in ("OUT", "release-1.1"):
+            releases.build(here / name)
+    else:
+        repo = hub.repo("org/repo", folder=SAMPLE, gated="manual")
+        repo.card_data = {"extra_gated_prompt": "Use it for research on safety only."}
+        repo.tag("v1.0")
+    if page == "access.md":
+        raw = builders_support.make_raw(here / "raw", number=2000, labels=builders_support.paper_labels())
+        hub.repo(UPSTREAM, folder=raw, gated="manual")
+    reader = hub.account("reader", role="write", orgs=("org",))
+    for name in hub.repos:
+        hub.find(name).gate("reader", "granted")
+    return reader.token
+
+
+def _answers() -> str:
+    """A checklist with a sentence for every question."""
+    lines = [f'{key} = "An answer in the owner\'s words."' for key in QUESTIONS]
+    return "\n".join([*lines, 'reviewers = ["A. Reviewer"]', ""])
 
 
 def _predictions(path: Path, split: str, seed: int) -> None:

@@ -21,6 +21,7 @@ from builders_support import (
     make_raw,
     manifest,
     names,
+    paper_labels,
     raw,
     run_build,
     tiny,
@@ -313,15 +314,6 @@ def test_categories_may_have_spaces_and_group_names() -> None:
 
 
 # --- the paper's counts ----------------------------------------------------------------------------------------------
-
-
-def paper_labels() -> dict[str, list[int]]:
-    """Columns with the published counts in another order than the taxonomy's; their union is 0 to 936."""
-    counts = {"1": 39, "2": 204, "3": 590, "4": 445, "5": 579}
-    labels = {"3": list(range(590)), "5": list(range(358, 937))}
-    labels |= {"4": list(range(445)), "2": list(range(100, 304)), "1": list(range(898, 937))}
-    assert {name: len(listed) for name, listed in labels.items()} == counts
-    return {name: labels[name] for name in counts}
 
 
 def paper_raw(**changes: Any) -> RawFolder:

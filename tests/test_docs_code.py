@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import docs_code
 import pytest
-from docs_material import SAMPLE, given
+from docs_material import given, on_the_hub
 from hub import LoopbackHub, run_client
 
 pytest.importorskip("torch")
@@ -53,6 +53,7 @@ def run_page(page: Path, folder: Path, *, slow: bool) -> int:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: None) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "120")
     expected = sum(block.runs for block in docs_code.blocks(page))
     assert run_page(page, tmp_path, slow=False) == expected
@@ -84,12 +85,9 @@ for block in docs_code.blocks(Path(sys.argv[3])):
 @pytest.mark.parametrize("page", [page for page in PAGES if "<!-- code: asks the Hub -->" in page.read_text(encoding="utf-8")])
 def test_blocks_that_ask_the_hub_run_against_one_on_this_machine(page: Path, tmp_path: Path) -> None:
     with LoopbackHub() as hub:
-        repo = hub.repo("org/repo", folder=SAMPLE, gated="manual")
-        repo.card_data = {"extra_gated_prompt": "Use it for research on safety only."}
-        repo.tag("v1.0")
-        token = hub.account("reader", role="read").token
-        repo.gate("reader", "granted")
-        ran = run_client(hub, ON_THE_HUB, tmp_path, token=token, argv=[str(Path(__file__).parent), str(page)]).ok()
+        token = on_the_hub(page.name, tmp_path, hub)
+        argv = [str(Path(__file__).parent), str(page)]
+        ran = run_client(hub, ON_THE_HUB, tmp_path, token=token, argv=argv, timeout=1800).ok()
     assert ran
     for where, shown, printed in ran:
         assert shown is None or docs_code.alike(shown, printed), f"{where}: it prints\n{printed}"

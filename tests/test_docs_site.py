@@ -9,6 +9,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -94,10 +95,24 @@ def test_links_within_the_site_lead_somewhere(site: Path, pages: dict[str, Page]
                 assert anchor in pages[key].ids, f"{name}: {link}"
 
 
+def test_links_that_leave_the_site_are_addresses_and_encrypted(pages: dict[str, Page]) -> None:
+    """They are not asked whether they are there: no test asks a network."""
+    leaving = {link: name for name, page in pages.items() for link in page.links if re.match(r"(\w+:)?//|\w+:", link)}
+    assert len(leaving) > 5
+    for link, name in leaving.items():
+        address = urlsplit(link)
+        assert address.scheme in ("https", "mailto"), f"{name}: {link}"
+        if address.scheme == "https":
+            assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", address.netloc), f"{name}: {link}"
+            assert not re.search(r"[\s<>\"\\{}|^`]", link), f"{name}: {link}"
+            assert "example" not in address.netloc, f"{name}: {link}"
+
+
 def test_every_public_name_is_in_the_reference(pages: dict[str, Page]) -> None:
     known = {anchor for name, page in pages.items() if name.startswith("api/") for anchor in page.ids}
     last = {anchor.rsplit(".", 1)[-1] for anchor in known}
     missing = {*unsafe_video_dataset.__all__, *defenses.__all__, *builders.__all__} - {"__version__"} - last
+    missing |= {"write_plots", "write_report", "ExportReport"} - last  # public, and in modules of their own
     assert not missing, f"name them in docs/api: {sorted(missing)}"
     kinds = {
         name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.UnsafeVideoError)

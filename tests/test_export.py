@@ -429,3 +429,44 @@ def test_the_command(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_the_command_knows_every_format() -> None:
     assert sorted(CLI_FORMATS) == sorted(FORMATS)
+
+
+def test_the_next_step_names_shards_that_are_there(small: Path, tmp_path: Path) -> None:
+    for split, first in (("test", "test"), (None, "train")):
+        out = tmp_path / first
+        report = run(small, out, "webdataset", split=split)
+        assert f"glob.glob('{out}/{first}-*.tar')" in report.next_step
+        assert list(out.glob(f"{first}-*.tar"))
+    assert "database" in run(small, tmp_path / "f", "fiftyone", media=False).next_step
+
+
+def test_every_filter_has_its_flag(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    assert main(["export", str(small), str(out), "--to", "csv", "--prompt-sources", "lexica", "--json"]) == 0
+    assert json.loads((out / "export.json").read_text())["filters"] == {"prompt_sources": ["lexica"]}
+    rows = list(csv.DictReader((out / "videos.csv").open()))
+    assert {row["video_id"] for row in rows} == records(small, is_unsafe=True, prompt_sources=["lexica"]).keys()
+
+
+STANDS_STILL = """
+import sys, time
+from importlib import import_module
+from unsafe_video_dataset.cli import main
+
+def write_list(folder, facts):
+    print(sum(1 for _ in folder.rglob("*.mp4")), flush=True)
+    time.sleep(600)
+
+import_module("unsafe_video_dataset.export.run").write_list = write_list
+sys.exit(main(["export", sys.argv[1], sys.argv[2], "--to", "fiftyone", "--json"]))
+"""
+
+
+def test_an_export_that_is_asked_to_end_leaves_nothing(small: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STANDS_STILL, str(small), str(tmp_path / "o")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert int(process.stdout.readline()) > 0  # videos in clear are on the disk
+    process.terminate()
+    assert process.wait() == 130
+    assert list(tmp_path.iterdir()) == []

@@ -169,12 +169,13 @@ LAYERS = [
     {"hub", "cache", "clip_file"},
     {"torch", "batch", "hf", "lazy_video", "arrow_cache", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
     {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}
-    | {"_tables", "_terminal", "_completion", "export", "outputs"}
+    | {"_tables", "_terminal", "_completion", "_ending", "export", "outputs"}
     | {"agreement", "reliability", "estimates", "soft", "thresholds", "compare", "ceiling", "task", "report_text"}
-    | {"leaderboard", "plots", "curves", "palette", "report"},
+    | {"leaderboard", "plots", "curves", "palette", "figures", "report"},
     {
         "cli",
         "cli_hub",
+        "cli_open",
         "cli_bench",
         "cli_defend",
         "cli_defend_bench",

@@ -1,96 +1,25 @@
-"""The report in a real browser, opened from disk: filters, orders, search, keyboard, dialog, downloads, axe-core."""
+"""The report in a real browser, opened from disk: filters, orders, search, downloads, one video, axe-core."""
 
+# ruff: noqa: F401, F811  # fixtures are imported, and named again where a test takes them
 from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import releases
-from browser_support import Watched, chromium
-from report_support import hostile_release, only, predict
+from report_pages import Open, Row, browser, check, fill, has, report, settle, shown, table, visit
+from report_support import hostile_release, predict
 
 from unsafe_video_dataset.predictions import read_predictions
 from unsafe_video_dataset.release import Release
-from unsafe_video_dataset.report import rows as report_rows
 from unsafe_video_dataset.report import write_report
-from unsafe_video_dataset.taxonomy import CATEGORIES, SPLITS
+from unsafe_video_dataset.taxonomy import CATEGORIES
 
 pytestmark = pytest.mark.slow
-
-Open = Callable[..., Watched]
-Row = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Open]:
-    """Opens a report and waits for its list; at the end of the test nothing may have gone wrong on the page."""
-    opened: list[Watched] = []
-
-    def open_page(page: Path, *, width: int = 1400, scheme: str = "light", ready: bool = True, **given: Any) -> Watched:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **given)
-        watched = Watched(context.new_page())
-        opened.append(watched)
-        watched.page.goto(page.resolve().as_uri())
-        if ready:
-            watched.page.wait_for_selector("#list li", state="attached")
-        return watched
-
-    yield open_page
-    for watched in opened:
-        assert watched.faults == []
-        assert watched.outside == []
-        watched.page.context.close()
-
-
-@pytest.fixture(scope="module")
-def report(sample: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample with two models; the second knows the reviewed videos of the test split."""
-    place = tmp_path_factory.mktemp("report")
-    files = [
-        predict(sample, place / "a.jsonl"),
-        predict(sample, place / "b.jsonl", unsafe_only=False, flip=2, unsafe_score=0.7),
-    ]
-    return write_report(sample, place / "out", predictions=files)
-
-
-@pytest.fixture(scope="module")
-def table(sample: Release) -> list[Row]:
-    found: list[Row] = sample.metadata().to_pylist()
-    return sorted(found, key=lambda row: (SPLITS.index(row["split"]), row["video_id"]))
-
-
-def shown(watched: Watched) -> list[str]:
-    """The ids that the page shows, in order, by the file that it saves."""
-    return [video["video_id"] for video in watched.saved("#save-json")["videos"]]
-
-
-def settle(watched: Watched, count: int) -> None:
-    watched.page.wait_for_function(
-        "count => document.getElementById('count').textContent.startsWith(count)", arg=f"{count} of "
-    )
-
-
-def check(label: str) -> Callable[[Any], None]:
-    return lambda page: page.get_by_role("checkbox", name=label).check()
-
-
-def fill(name: str, value: str) -> Callable[[Any], None]:
-    return lambda page: page.fill(name, value)
-
-
-def has(row: Row, *names: str) -> list[bool]:
-    return [CATEGORIES.index(name) in row["categories"] for name in names]
 
 
 @pytest.mark.parametrize(
@@ -220,49 +149,6 @@ def test_a_saved_croissant_is_valid_and_joins(visit: Open, report: Path, table: 
     assert dataset.metadata.name == "sample-selection"
 
 
-def test_the_keyboard_alone(visit: Open, report: Path, table: list[Row]) -> None:
-    watched = visit(report)
-    page = watched.page
-    page.select_option("#sort", "release")
-    focused = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
-    page.evaluate("document.activeElement.blur()")
-    page.keyboard.press("Tab")
-    assert page.evaluate(focused) == "Skip to the videos"
-    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
-    page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "videos"
-    stops = 0
-    while not page.evaluate("document.activeElement.classList.contains('row')"):
-        page.keyboard.press("Tab")
-        stops += 1
-        assert stops < 40
-    position = "Number(document.activeElement.parentNode.getAttribute('aria-posinset'))"
-    page.keyboard.press("Home")
-    assert page.evaluate(position) == 1
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowDown")
-    assert page.evaluate(position) == 3
-    assert table[2]["video_id"] in page.evaluate(focused)
-    page.keyboard.press("End")
-    assert page.evaluate(position) == len(table)
-    assert page.evaluate("document.querySelectorAll('#list [tabindex=\"0\"]').length") == 1
-    page.keyboard.press("PageUp")
-    assert 1 < page.evaluate(position) < len(table)
-    page.keyboard.press("ArrowUp")
-    there = page.evaluate(position)
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#detail[open] dl")
-    assert page.evaluate("document.activeElement.id") == "detail-title"
-    assert table[there - 1]["video_id"] in page.text_content("#detail-title")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function(f"() => document.getElementById('detail-title').textContent.includes('{table[there]['video_id']}')")
-    page.keyboard.press("Escape")
-    page.wait_for_selector("#detail", state="hidden")
-    assert page.evaluate(position) == there + 1  # back on the row of the video that was last open
-    page.keyboard.press("Tab")
-    assert not page.evaluate("document.activeElement.classList.contains('row')")  # one tab stop for the whole list
-
-
 def test_the_list_speaks(visit: Open, report: Path, table: list[Row]) -> None:
     page = visit(report).page
     assert page.get_attribute("#count", "role") == "status"
@@ -326,58 +212,6 @@ def test_hostile_text_stays_text(visit: Open, tmp_path: Path) -> None:
     assert broken.count() == 1
     assert broken.inner_text() == "does not decode"
     assert watched.serious() == []
-
-
-def test_a_large_release_is_loaded_in_chunks_and_drawn_in_part(
-    visit: Open, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    release = Release.open(small)
-    found = release.metadata().to_pylist()
-    many = [
-        {**row, "video_id": f"{number:04x}{row['video_id'][4:]}", "split": row["split"]}
-        for number in range(420)
-        for row in found
-    ]
-    rows = report_rows.read_rows(release)
-    monkeypatch.setattr(report_rows, "read_rows", lambda *_, **__: report_rows.Rows(many, rows.generators, rows.sources))
-    page = write_report(release, tmp_path / "out", thumbnails=False)
-    watched = visit(page)
-    settle(watched, "10,080")  # type: ignore[arg-type]
-    asked = {Path(url).name for url in watched.asked}
-    assert {f"rows-{number:04d}.js" for number in range(5)} <= asked
-    assert not [name for name in asked if name.startswith("detail-")]  # nothing was opened yet
-    assert watched.page.locator("#list li").count() < 40
-    watched.page.evaluate("window.scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
-    watched.page.wait_for_selector("#list li[aria-posinset='10080']")
-    assert watched.page.locator("#list li").count() < 40
-    watched.page.locator("#list li[aria-posinset='10080'] button").click()
-    watched.page.wait_for_selector("#detail dl")
-    details = {Path(url).name for url in watched.asked if "detail-" in url}
-    assert details == {f"detail-{10_079 // 256:04d}.js"}
-
-
-def test_a_chunk_that_is_gone_is_said(visit: Open, report: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(report.parent, tmp_path / "copy"))
-    (copy / "data" / "detail-0000.js").unlink()
-    watched = visit(copy / "index.html")
-    watched.page.locator("#list button").first.click()
-    watched.page.wait_for_function("() => document.getElementById('detail-body').textContent.includes('keep the whole folder')")
-    assert all("detail-0000.js" in fault or "ERR_FILE_NOT_FOUND" in fault for fault in watched.faults)
-    watched.faults.clear()
-
-
-def test_thumbnails_are_loaded_when_they_are_seen(visit: Open, report: Path) -> None:
-    watched = visit(report)
-    page = watched.page
-    page.evaluate("document.getElementById('videos').scrollIntoView({behavior: 'instant'})")
-    page.wait_for_timeout(300)
-    sheets = only(report.parent / "data" / "release.js")[0]["sheets"]["files"]
-    seen = {Path(url).name for url in watched.asked if "/thumbs/" in url}
-    assert seen == {sheets[1]}  # errors come first: videos of the test split, the last in the order of the sheets
-    page.evaluate("window.scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
-    page.wait_for_function("() => document.querySelector('#list li[aria-posinset=\"96\"]')")
-    page.wait_for_timeout(300)
-    assert {Path(url).name for url in watched.asked if "/thumbs/" in url} == set(sheets)
 
 
 def test_without_scripts_the_overview_is_whole(visit: Open, report: Path) -> None:

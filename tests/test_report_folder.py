@@ -16,8 +16,10 @@ from report_support import all_text, calls, hostile_release, only, predict
 
 pytest.importorskip("PIL")
 
+from unsafe_video_dataset import cli_open
 from unsafe_video_dataset.cli import main
 from unsafe_video_dataset.errors import FilterError, InputError
+from unsafe_video_dataset.manifest import read_manifest
 from unsafe_video_dataset.palette import CATEGORY_COLORS, SEQUENTIAL, SEQUENTIAL_STOPS
 from unsafe_video_dataset.release import Release
 from unsafe_video_dataset.report import folder, thumbnails, write_report
@@ -170,6 +172,11 @@ def test_a_withdrawn_video_is_not_shown(copy: Path, tmp_path: Path) -> None:
     page = write_report(Release.open(copy), tmp_path / "out")
     assert gone not in only(page.parent / "data" / "rows-0000.js")[1]["id"]
     assert only(page.parent / "data" / "release.js")[0]["total"] == 23
+    rows = Release.open(copy).metadata().to_pylist()
+    votes = [vote for row in rows for vote in row["votes"]]
+    said = f"23 reviewed videos, {sum(row['is_unsafe'] for row in rows)} of them unsafe; {len(votes)} votes of "
+    said += f"{len({vote['rater_id'] for vote in votes})} raters; {len({row['group_id'] for row in rows})} groups."
+    assert said in page.read_text()
 
 
 def test_one_palette() -> None:
@@ -267,6 +274,15 @@ def test_the_command(small: Path, tmp_path: Path, capsys: Capture) -> None:
     assert "Open it in a browser" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("taken", ["sample", "{small}", "org/repo"])
+def test_a_release_behind_predictions_is_found_out(small: Path, tmp_path: Path, capsys: Capture, taken: str) -> None:
+    file, taken = predict(small, tmp_path / "a.jsonl"), taken.format(small=small)
+    assert main(["report", "--out", str(tmp_path / "r"), "--predictions", str(file), taken]) == 2
+    assert f"Give RELEASE first: unsafe-video report {taken} --predictions" in capsys.readouterr().err
+    assert main(["report", "--out", str(tmp_path / "r"), "--predictions", "no/such.jsonl"]) == 2
+    assert "There is no file of predictions" in capsys.readouterr().err
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -307,3 +323,25 @@ def test_reveal_asks_once(
 def test_yes_alone_reveals_nothing(small: Path, tmp_path: Path) -> None:
     assert main(["report", str(small), "--out", str(tmp_path / "r"), "--yes", "--no-thumbnails", "--json"]) == 0
     assert "REVEALED" not in (tmp_path / "r" / "index.html").read_text()
+
+
+def test_the_flags_of_a_repository(small: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def hub(path: str, **options: object) -> Release:
+        asked.append((path, options))
+        return Release(small, *read_manifest(small))
+
+    monkeypatch.setattr(cli_open.Release, "open", hub)
+    flags = ["--revision", "v1.0", "--cache-dir", str(tmp_path / "store"), "--accept-terms"]
+    assert main(["report", "org/repo", "--out", str(tmp_path / "r"), "--no-thumbnails", "--json", *flags]) == 0
+    ((path, options),) = asked
+    assert path == "org/repo"
+    assert options["revision"] == "v1.0"
+    assert options["cache_dir"] == tmp_path / "store"
+    assert options["accept_terms"] is True
+    assert main(["report", str(small), "--out", str(tmp_path / "s"), "--revision", "v1.0"]) == 2
+    assert "--revision is for repositories" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["report", "org/repo", "--token", "hf_secret"])
+    assert "does not belong on the command line" in capsys.readouterr().err

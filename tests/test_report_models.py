@@ -84,6 +84,14 @@ def test_names_of_models(small: Path, tmp_path: Path) -> None:
     one = predict(small, tmp_path / "a.jsonl")
     (tmp_path / "b").mkdir()
     same = predict(small, tmp_path / "b" / "a.jsonl")
-    assert [model.name for model in read_models([one, same], rows)] == [str(one), str(same)]
+    assert [model.name for model in read_models([one, same], rows)] == [f"{tmp_path.name}/a", "b/a"]
+    typed = predict(small, tmp_path / "a.json")
+    assert [model.name for model in read_models([one, typed], rows)] == ["a.jsonl", "a.json"]
     with pytest.raises(InputError, match="twice"):
         read_models([one, one], rows)
+
+
+def test_a_file_without_predictions_is_refused(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(FaultsError, match=r"empty\.jsonl: no predictions"):
+        read_models([tmp_path / "empty.jsonl"], read_rows(Release.open(small)))

@@ -15,7 +15,7 @@ from unsafe_video_dataset.errors import InputError
 from unsafe_video_dataset.release import Release
 from unsafe_video_dataset.report import rows as report_rows
 from unsafe_video_dataset.report.chunks import call, mask, packed
-from unsafe_video_dataset.report.facts import gather
+from unsafe_video_dataset.report.facts import _lengths, gather
 from unsafe_video_dataset.report.rows import Rows, column_chunks, detail_chunks, read_rows
 from unsafe_video_dataset.taxonomy import CATEGORIES, SPLITS, VOTE_KEYS
 
@@ -165,3 +165,10 @@ def test_a_chart_has_at_most_twelve_bars(small: Path) -> None:
     for bars in (facts.generators, facts.lengths):
         assert sum(bar.total for bar in bars) == 48
         assert sum(bar.parts[0][1] for bar in bars) == sum(row["is_unsafe"] for row in table)
+
+
+def test_lengths_that_hardly_differ_keep_a_name_a_bin(small: Path) -> None:
+    table = [{**row, "duration_seconds": 2 + number / 1000} for number, row in enumerate(read_rows(Release.open(small)).table)]
+    bars = _lengths(table)
+    assert len({bar.label for bar in bars}) == len(bars) == 10
+    assert sum(bar.total for bar in bars) == len(table)

@@ -6,13 +6,11 @@ import argparse
 import contextlib
 import json
 import os
-import signal
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ._console import add_json, epilog, print_json, show
+from ._ending import ended_cleanly
 from .errors import InputError
 
 
@@ -91,20 +89,3 @@ def write(result: dict[str, Any], out: Path) -> list[Path]:
     with contextlib.suppress(MissingDependency):
         paths += write_plot(result, out / "loaders")
     return paths
-
-
-@contextlib.contextmanager
-def ended_cleanly() -> Iterator[None]:
-    """A request to end (SIGTERM) is taken as an interrupt, so that measuring processes and temporary files go too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

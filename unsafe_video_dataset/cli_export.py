@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from ._console import Line, add_json, epilog, make_table, print_json, show
-from .cli_hub import ask_terms, refuse_token
-from .errors import InputError
-from .release import SAMPLE, Release, is_repo_id
+from ._ending import ended_cleanly
+from .cli_open import add_source, open_source
+from .release import SAMPLE
 from .taxonomy import CATEGORIES, SPLITS
 
 FORMATS = ("fiftyone", "labelstudio", "webdataset", "lance", "csv")
+_OPTIONS = (
+    "to", "config", "split", "categories", "generators", "prompt_sources", "min_raters", "min_agreement", "prompts",
+    "overwrite",
+)  # fmt: skip
 
 
 def add_export(commands: Any) -> None:
@@ -34,26 +38,26 @@ def add_export(commands: Any) -> None:
     parser.add_argument("--split", choices=SPLITS, help="default: all")
     parser.add_argument("--categories", nargs="+", choices=CATEGORIES, metavar="NAME", help="videos with any of these")
     parser.add_argument("--generators", nargs="+", metavar="NAME", help="videos of any of these")
+    parser.add_argument("--prompt-sources", nargs="+", metavar="NAME", help="videos whose prompt is from any of these")
     parser.add_argument("--min-raters", type=int, metavar="N")
     parser.add_argument("--min-agreement", type=float, metavar="A", help="0 to 1; leaves out videos with fewer than two votes")
     parser.add_argument("--no-media", action="store_true", help="metadata and votes only")
     parser.add_argument("--prompts", action="store_true", help="the prompts' text too: it may be offensive")
     parser.add_argument("--overwrite", action="store_true", help="replace the export that OUT holds")
-    parser.add_argument("--revision", help="branch, tag or commit of a repository (default: main)")
-    parser.add_argument("--cache-dir", type=Path)
-    parser.add_argument("--accept-terms", action="store_true")
+    add_source(parser)
     add_json(parser)
-    refuse_token(parser)
     parser.set_defaults(call=_export)
 
 
 def _export(arguments: argparse.Namespace) -> int:
     from .export import export
 
-    names = ("to", "config", "split", "categories", "generators", "min_raters", "min_agreement", "prompts", "overwrite")
-    options = {name: getattr(arguments, name) for name in names}
+    options = {name: getattr(arguments, name) for name in _OPTIONS}
     media, quiet = not arguments.no_media, arguments.json
-    report = export(_open(arguments, media=media), arguments.out, media=media, progress=not quiet, **options)
+    config = arguments.config if media and arguments.to != "csv" else "metadata"
+    release = open_source(arguments, config=config, split=arguments.split)
+    with ended_cleanly():
+        report = export(release, arguments.out, media=media, progress=not quiet, **options)
     if quiet:
         print_json(report.to_dict())
         return 0
@@ -71,17 +75,3 @@ def _export(arguments: argparse.Namespace) -> int:
         f"Next: {report.next_step}",
     )
     return 0
-
-
-def _open(arguments: argparse.Namespace, *, media: bool) -> Release:
-    if not is_repo_id(arguments.release):
-        if arguments.revision:
-            raise InputError("--revision is for repositories; a folder has only what is in it.")
-        return Release.open(arguments.release)
-    config = arguments.config if media and arguments.to != "csv" else "metadata"
-    where = {"revision": arguments.revision, "cache_dir": arguments.cache_dir, "split": arguments.split, "config": config}
-    return ask_terms(
-        lambda accepted: Release.open(arguments.release, accept_terms=accepted, progress=not arguments.json, **where),
-        accepted=arguments.accept_terms,
-        quiet=arguments.json,
-    )

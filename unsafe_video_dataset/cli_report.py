@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ._console import add_json, epilog, load_module, print_json
+from ._ending import ended_cleanly
+from .cli_open import add_source, open_source
 from .errors import InputError
-from .release import SAMPLE, Release
+from .release import SAMPLE, is_repo_id
 
 _WARNING = (
     "--reveal writes CLEAR frames and prompts of unsafe videos into the page. They can disturb; who opens the page sees them.\n"
@@ -37,30 +40,44 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--reveal", action="store_true", help="clear frames and prompts: you will see the content; asks first")
     parser.add_argument("--yes", action="store_true", help="answer the question of --reveal with yes (for scripts)")
     parser.add_argument("--overwrite", action="store_true", help="replace the report that OUT holds")
+    add_source(parser)
     add_json(parser)
     parser.set_defaults(call=_report)
 
 
 def _report(arguments: argparse.Namespace) -> int:
     report = load_module("report")
+    refuse_releases(arguments.predictions)
     if arguments.reveal:
         ask_to_reveal(yes=arguments.yes)
     thumbnails = not arguments.no_thumbnails
-    release = Release.open(arguments.release, config="all" if thumbnails else "annotations")  # votes are shown too
-    page = report.write_report(
-        release,
-        arguments.out,
-        predictions=arguments.predictions,
-        thumbnails=thumbnails,
-        reveal=arguments.reveal,
-        overwrite=arguments.overwrite,
-        progress=not arguments.json,
-    )
+    release = open_source(arguments, config="all" if thumbnails else "annotations")  # votes are shown too
+    with ended_cleanly():
+        page = report.write_report(
+            release,
+            arguments.out,
+            predictions=arguments.predictions,
+            thumbnails=thumbnails,
+            reveal=arguments.reveal,
+            overwrite=arguments.overwrite,
+            progress=not arguments.json,
+        )
     if arguments.json:
         print_json({"page": str(page), "revealed": arguments.reveal})
     else:
         print(f"Wrote {page}. Open it in a browser.")
     return 0
+
+
+def refuse_releases(files: Sequence[Path]) -> None:
+    """Raise `InputError` where `--predictions`, which takes all words that follow, has taken the release for a file."""
+    for path in files:
+        named = path.name != path.stem or path.is_file()  # `a.jsonl`, and anything that is there as a file
+        if path.is_dir() or (not named and (str(path) == SAMPLE or is_repo_id(path))):
+            raise InputError(
+                f"--predictions takes the words that follow it, so {path} was taken for a file of predictions. Give RELEASE "
+                f"first: unsafe-video report {path} --predictions …"
+            )
 
 
 def ask_to_reveal(*, yes: bool) -> None:

@@ -11,28 +11,14 @@ import numpy as np
 
 from .ceiling import leave_one_out
 from .curves import Curve, co_occurrence, precision_recall, reliability, roc
-from .errors import missing_extra
 from .estimates import Design, make_design
 from .evaluate import Model, load_model
-from .palette import CHANCE, COLORS, HUMAN, MARKERS, SEQUENTIAL
+from .figures import COLUMN, PAGE, SMALL, need_matplotlib, save, styled, subplots
+from .palette import BLACK, CHANCE, COLORS, EMPTY, HUMAN, MARKERS, SEQUENTIAL, WHITE
 from .predictions import Predictions
 from .scores import Estimate
 from .task import AGREEMENT_BINS, EvalConfig, EvalTarget, ReleaseLike, Task, open_task
 from .taxonomy import CATEGORY_TITLES
-
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.which": "major",
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.hashsalt": "unsafe-video-dataset",  # the same figure, the same bytes
-}
 
 
 def write_plots(
@@ -50,13 +36,11 @@ def write_plots(
 ) -> list[Path]:
     """Write the figures into the folder `out`; options as in `evaluate`, whose numbers they show. Returns the files.
 
-    `pr`, `roc`, `confusion` (not for 'soft'), `reliability`, `agreement` (where votes exist), each .png (150 dpi) and .svg.
-    Numbers and category names, no frames, no prompts. Raises as `evaluate`, and `MissingDependency` without matplotlib.
+    `pr`, `roc`, `confusion` (not for 'soft'), `reliability`, `agreement` (where votes exist), each .png (300 dpi)
+    and .svg, as wide as one column of a paper or both (3.4 or 7 inches). Numbers and category names, no frames, no prompts.
+    Raises as `evaluate`, and `MissingDependency` without matplotlib.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "This") from error
+    need_matplotlib()
     task = open_task(release, config=config, split=split, target=target)
     model = load_model(task, predictions, threshold=threshold, validation=validation)
     design = make_design(task.truth, task.names, task.groups, bootstrap=bootstrap, seed=seed, soft=target == "soft")
@@ -70,7 +54,7 @@ def write_plots(
     drawn["reliability"] = _reliability(task, design, model)
     if any(value is not None for value in task.values("agreement")):
         drawn["agreement"] = _agreement(task, design, model)
-    return [path for name, figure in drawn.items() for path in _save(figure, folder / name)]
+    return [path for name, figure in drawn.items() for path in save(figure, folder / name)]
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
@@ -80,22 +64,19 @@ def _title(name: str) -> str:
     return CATEGORY_TITLES.get(name, name.replace("_", " "))
 
 
-def _grid(count: int, *, size: float = 2.7) -> tuple[Any, list[Any]]:
+def _grid(count: int) -> tuple[Any, list[Any]]:
     """A figure with `count` square panels in at most three columns; what is left of the last row is for the legend."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     columns = min(3, count)
     rows = -(-count // columns)
-    with rc_context(_STYLE):
-        wide = 6.0 if count == 1 else size * columns + 0.4  # one panel has its legend at its side
-        figure = Figure(figsize=(wide, size * rows + 0.4), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+    width = COLUMN if count == 1 else PAGE
+    below = 0.6 if rows * columns == count else 0.2  # the legend, where no panel is left for it
+    figure, axes = subplots(rows, columns, width=width, height=rows * (width / columns + 0.15) + below)
     for axis in axes[count:]:
         axis.set_axis_off()
-    return figure, list(axes)
+    return figure, axes
 
 
+@styled
 def panels(task: Task, design: Design, model: Model, x: str, y: str, make: Callable[..., Curve | None]) -> Any:
     """A panel a label: the curve of `make` with its band, what knows nothing, and a rater's one point. A Figure."""
     from matplotlib.lines import Line2D
@@ -140,6 +121,7 @@ def _human_point(people: Any, label: int, y: str) -> tuple[list[float], list[flo
     return ([recall], [hits / (hits + false)]) if y == "precision" else ([false / (false + rest)], [recall])
 
 
+@styled
 def _reliability(task: Task, design: Design, model: Model) -> Any:
     from matplotlib.lines import Line2D
 
@@ -165,11 +147,12 @@ def _reliability(task: Task, design: Design, model: Model) -> Any:
 
 def _legend(figure: Any, axes: Sequence[Any], used: int, handles: list[Any]) -> None:
     if used < len(axes):
-        axes[used].legend(handles=handles, loc="center", fontsize=9, frameon=False)
+        axes[used].legend(handles=handles, loc="center")
     else:
-        figure.legend(handles=handles, loc="outside right center", fontsize=9, frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
+@styled
 def _confusion(task: Task, model: Model) -> Any:
     taken = (model.scores >= model.thresholds.array).astype(int)
     if task.target == "binary":
@@ -185,41 +168,37 @@ def _confusion(task: Task, model: Model) -> Any:
 
 
 def _heat_maps(names: Sequence[str], tables: Sequence[tuple[str, tuple[Any, Any]]]) -> Any:
-    from matplotlib import colormaps, rc_context
-    from matplotlib.figure import Figure
+    from matplotlib import colormaps
 
-    colours = colormaps[SEQUENTIAL].with_extremes(bad="#ececec")
-    with rc_context({**_STYLE, "axes.grid": False}):
-        wide = 0.55 * len(names) + 1.6
-        figure = Figure(figsize=(wide * len(tables) + 0.9, wide - 0.1), layout="constrained")
-        ratios = [counts.shape[1] for _, (counts, _) in tables]
-        axes = figure.subplots(1, len(tables), squeeze=False, width_ratios=ratios).reshape(-1)
-        for axis, (title, (counts, shares)) in zip(axes, tables, strict=True):
-            image = axis.imshow(shares, vmin=0, vmax=1, cmap=colours)
-            axis.set_title(title, fontsize=9)
-            axis.set_xticks(range(counts.shape[1]), names[: counts.shape[1]], rotation=40, ha="right", rotation_mode="anchor")
-            axis.set_yticks(range(len(counts)), names[: len(counts)])
-            axis.tick_params(length=0)
-            for spine in axis.spines.values():
-                spine.set_visible(False)
-            axis.set_xticks(np.arange(counts.shape[1] - 1) + 0.5, minor=True)
-            axis.set_yticks(np.arange(len(counts) - 1) + 0.5, minor=True)
-            axis.grid(which="minor", color="white", linewidth=1.5)
-            axis.tick_params(which="minor", length=0)
-            for row, column in np.ndindex(counts.shape):
-                dark = not np.isnan(shares[row, column]) and shares[row, column] < 0.55
-                axis.text(
-                    column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color="w" if dark else "k"
-                )
-        figure.colorbar(image, ax=list(axes), shrink=0.7, label="share of the row's videos", aspect=25)
+    colours = colormaps[SEQUENTIAL].with_extremes(bad=EMPTY)
+    width = PAGE if len(tables) > 1 else COLUMN
+    ratios = [counts.shape[1] for _, (counts, _) in tables]
+    figure, axes = subplots(
+        1, len(tables), width=width, height=0.45 * width + 0.15 * len(names), grid=False, width_ratios=ratios
+    )
+    for place, (axis, (title, (counts, shares))) in enumerate(zip(axes, tables, strict=True)):
+        image = axis.imshow(shares, vmin=0, vmax=1, cmap=colours)
+        axis.set_title(title, fontsize=SMALL)
+        axis.set_xticks(range(counts.shape[1]), names[: counts.shape[1]], rotation=40, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(len(counts)), names[: len(counts)] if not place else [""] * len(counts))
+        axis.tick_params(length=0)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+        axis.set_xticks(np.arange(counts.shape[1] - 1) + 0.5, minor=True)
+        axis.set_yticks(np.arange(len(counts) - 1) + 0.5, minor=True)
+        axis.grid(which="minor", color=WHITE, linewidth=1.5)
+        axis.tick_params(which="minor", length=0)
+        for row, column in np.ndindex(counts.shape):
+            dark = not np.isnan(shares[row, column]) and shares[row, column] < 0.55
+            number = str(counts[row, column])
+            axis.text(column, row, number, ha="center", va="center", fontsize=SMALL, color=WHITE if dark else BLACK)
+    figure.colorbar(image, ax=axes, shrink=0.7 if len(tables) > 1 else 1.0, label="share of the row's videos", aspect=25)
     return figure
 
 
+@styled
 def _agreement(task: Task, design: Design, model: Model) -> Any:
     """The first metric in bins of the raters' agreement, and the videos of each bin."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     metric, title = ("brier", "Brier score (lower is better)") if task.target == "soft" else ("f1", "F1")
     bins, values = [name for _, name in AGREEMENT_BINS], np.array(task.values("agreement"), dtype=object)
     found: dict[str, list[Estimate]] = {}
@@ -231,23 +210,21 @@ def _agreement(task: Task, design: Design, model: Model) -> Any:
         for row in rows:
             found.setdefault(row.name, []).append(row.metrics[metric])
     kept = [value for value in bins if (values == value).any()]
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-        axis = figure.subplots()
-        shown = [name for name in (*task.names, "micro") if name in found]
-        for place, name in enumerate(shown):
-            x = np.arange(len(kept)) + (place - (len(shown) - 1) / 2) * 0.11
-            _estimates(axis, x, found[name], color=COLORS[name], marker=MARKERS.get(name, "P"), label=_title(name))
-        axis.set_xticks(range(len(kept)), [f"{value}\n(n = {int((values == value).sum())})" for value in kept])
-        top = 1.03 if task.target != "soft" else None
-        axis.set(
-            xlim=(-0.5, len(kept) - 0.5),
-            ylim=(-0.03 if top else 0, top),
-            xlabel="share of rater pairs that agree",
-            ylabel=title,
-        )
-        axis.grid(visible=False, axis="x")
-        figure.legend(loc="outside right center", fontsize=8)
+    figure, (axis,) = subplots(1, 1, width=PAGE, height=3.2)
+    shown = [name for name in (*task.names, "micro") if name in found]
+    for place, name in enumerate(shown):
+        x = np.arange(len(kept)) + (place - (len(shown) - 1) / 2) * 0.11
+        _estimates(axis, x, found[name], color=COLORS[name], marker=MARKERS.get(name, "P"), label=_title(name))
+    axis.set_xticks(range(len(kept)), [f"{value}\n(n = {int((values == value).sum())})" for value in kept])
+    top = 1.03 if task.target != "soft" else None
+    axis.set(
+        xlim=(-0.5, len(kept) - 0.5),
+        ylim=(-0.03 if top else 0, top),
+        xlabel="share of rater pairs that agree",
+        ylabel=title,
+    )
+    axis.grid(visible=False, axis="x")
+    figure.legend(loc="outside right center")
     return figure
 
 
@@ -258,20 +235,3 @@ def _estimates(axis: Any, x: Any, found: Sequence[Estimate], *, color: str, mark
     for at, one in there:
         if one.low is not None:
             axis.vlines(at, one.low, one.high, color=color, linewidth=1.4, alpha=0.6)
-
-
-def _save(figure: Any, base: Path) -> list[Path]:
-    from matplotlib import rc_context
-
-    written = []
-    for ending, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
-        path = base.with_name(f"{base.name}.{ending}")
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with rc_context(_STYLE):
-                figure.savefig(partial, format=ending, facecolor="white", **options)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        written.append(path)
-    return written

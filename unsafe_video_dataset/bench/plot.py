@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingDependency
+from ..figures import PAGE, need_matplotlib, save, styled, subplots
+from ..palette import BLACK, CYAN, GREY, INDIGO, ROSE
 
-_COLOURS = {"ours": "#0b6e4f", "peer": "#8d99ae", "limit": "#d1495b", "memory": "#d1495b"}
+KINDS = {
+    "ours": (INDIGO, "this package"),
+    "peer": (CYAN, "another loader"),
+    "limit": (GREY, "limit: decoding alone"),
+    "memory": (ROSE, "limit of a cache"),
+}
+"""A colour and a name for each kind of a loader; the bars carry the loaders' own names too."""
 
 
 def write_plot(result: Mapping[str, Any], stem: Path) -> list[Path]:
@@ -17,31 +23,29 @@ def write_plot(result: Mapping[str, Any], stem: Path) -> list[Path]:
 
     Raises `MissingDependency` without matplotlib.
     """
-    try:
-        matplotlib: Any = import_module("matplotlib")
-        matplotlib.use("Agg")
-        pyplot: Any = import_module("matplotlib.pyplot")
-    except ImportError as error:
-        raise MissingDependency("The figure needs matplotlib: pip install 'unsafe-video-dataset[bench]'") from error
-    matplotlib.rcParams["svg.hashsalt"] = "unsafe-video"  # the same figure, the same bytes
+    need_matplotlib()
+    return save(draw(result), stem)
+
+
+@styled
+def draw(result: Mapping[str, Any]) -> Any:
+    """The Figure: two panels for each number of workers."""
+    from matplotlib.patches import Patch
+
     counts = result["settings"]["workers"]
-    figure, grid = pyplot.subplots(len(counts), 2, figsize=(11, 0.6 + 3.6 * len(counts)), squeeze=False)
-    for line, workers in zip(grid, counts, strict=True):
+    peers = len({row["peer"] for row in result["summary"]})
+    figure, axes = subplots(len(counts), 2, width=PAGE, height=0.5 + (0.7 + 0.17 * peers) * len(counts))
+    for place, workers in enumerate(counts):
         rows = [row for row in result["summary"] if row["workers"] == workers]
         rows.sort(key=lambda row: row["cpu_ms_a_clip"]["median"] if row["cpu_ms_a_clip"] else 0.0, reverse=True)
-        _bars(line[0], result, rows, "cpu_ms_a_clip", f"CPU ms a clip, {workers} workers (less is better)")
-        _bars(line[1], result, rows, "clips_per_second", f"clips/s, {workers} workers, log scale (more is better)", log=True)
-        line[1].set_yticklabels([])
-    figure.tight_layout()
-    paths = []
-    for ending, more in ((".png", {"dpi": 110, "metadata": {"Software": None}}), (".svg", {"metadata": {"Date": None}})):
-        path = stem.with_name(stem.name + ending)
-        partial = path.with_name("." + path.name)
-        figure.savefig(partial, format=ending[1:], **more)
-        partial.replace(path)
-        paths.append(path)
-    pyplot.close(figure)
-    return paths
+        left, right = axes[2 * place : 2 * place + 2]
+        _bars(left, result, rows, "cpu_ms_a_clip", f"CPU ms a clip, {workers} workers (less is better)")
+        _bars(right, result, rows, "clips_per_second", f"clips/s (log), {workers} workers (more is better)", log=True)
+        right.set_yticklabels([])
+    there = {row["kind"] for row in result["summary"]}
+    handles = [Patch(color=color, label=name) for kind, (color, name) in KINDS.items() if kind in there]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
 
 
 def _bars(axis: Any, result: Mapping[str, Any], rows: list[Any], measure: str, title: str, *, log: bool = False) -> None:
@@ -51,9 +55,9 @@ def _bars(axis: Any, result: Mapping[str, Any], rows: list[Any], measure: str, t
         [m - row[measure]["low"] for m, row in zip(middles, found, strict=True)],
         [row[measure]["high"] - m for m, row in zip(middles, found, strict=True)],
     ]
-    colours = [_COLOURS[row["kind"]] for row in found]
-    axis.barh([result["peers"][row["peer"]]["title"] for row in found], middles, xerr=spread, color=colours, ecolor="#333333")
-    axis.set_title(title, fontsize=9)
-    axis.tick_params(labelsize=8)
+    colours = [KINDS[row["kind"]][0] for row in found]
+    axis.barh([result["peers"][row["peer"]]["title"] for row in found], middles, xerr=spread, color=colours, ecolor=BLACK)
+    axis.set_title(title)
+    axis.grid(visible=False, axis="y")
     if log:
         axis.set_xscale("log")

@@ -82,25 +82,34 @@ def appearing(out: Path, *, overwrite: bool) -> Iterator[Path]:
     partial = out.parent / partial_name(out)
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{partial}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(f"Another export writes to {out}. Wait for it, or give another folder.") from None
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            (partial / "new").mkdir(parents=True)
-            partial.chmod(0o700)
-            (partial / "new").chmod(0o700)
-            yield partial / "new"
-            refuse_existing(out, overwrite=overwrite)
-            if out.exists():
-                out.rename(partial / "old")
-            (partial / "new").rename(out)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            Path(lock.lock_file).unlink(missing_ok=True)
-            lock.release()
+        with alone(Path(f"{partial}.lock"), f"Another export writes to {out}."):
+            try:
+                shutil.rmtree(partial, ignore_errors=True)
+                (partial / "new").mkdir(parents=True)
+                partial.chmod(0o700)
+                (partial / "new").chmod(0o700)
+                yield partial / "new"
+                refuse_existing(out, overwrite=overwrite)
+                if out.exists():
+                    out.rename(partial / "old")
+                (partial / "new").rename(out)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def alone(path: Path, why: str) -> Iterator[None]:
+    """One process at a time is in the block, by a lock file that goes with it. Raises `InputError`, which begins with `why`."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"{why} Wait for it, or give another folder.") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def partial_name(out: Path) -> str:

@@ -86,5 +86,5 @@ def export(
         chosen.write(selection, folder)
         write_list(folder, facts)
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    step = chosen.next_step.format(out=place.absolute())
+    step = chosen.next_step.format(out=place.absolute(), split=rows["split"][0].as_py())
     return ExportReport(**facts, files=len(sizes), bytes=sum(sizes), out=str(place), next_step=step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,12 +122,13 @@ def _lengths(table: list[Record]) -> tuple[Bar, ...]:
     if len(set(seconds)) <= MOST_BARS:
         return _by(table, lambda row: f"{row['duration_seconds']:g} s", key=lambda text: float(text[:-2]))
     low, width = min(seconds), (max(seconds) - min(seconds)) / 10
-    names = [f"{low + place * width:.1f} to {low + (place + 1) * width:.1f} s" for place in range(10)]
-    bins: dict[str, list[Record]] = {name: [] for name in names}
+    digits = max(1, math.ceil(-math.log10(width)))  # so many that no two bins have one name
+    names = [f"{low + place * width:.{digits}f} to {low + (place + 1) * width:.{digits}f} s" for place in range(10)]
+    bins: list[list[Record]] = [[] for _ in names]
     for row in table:
-        bins[names[min(int((row["duration_seconds"] - low) / width), 9)]].append(row)
+        bins[min(int((row["duration_seconds"] - low) / width), 9)].append(row)
     found = []
-    for name, part in bins.items():
+    for name, part in zip(names, bins, strict=True):
         unsafe = sum(row["is_unsafe"] for row in part)
         parts = (("fill-unsafe", unsafe), ("fill-not_unsafe", len(part) - unsafe))
         found.append(Bar(name, parts, _share(len(part), len(table))))

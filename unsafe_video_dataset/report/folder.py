@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import FilterError, InputError
+from ..errors import FilterError
+from ..export.place import refuse_git
 from ..hub.copies import remember_copy
-from ..release import Release
+from ..release import SAMPLE, Release, locate
 from . import chunks, models, rows
 from .facts import gather
 from .page import ASSETS, Page, asset, index_html, palette_css, release_script_data
+from .place import appearing, refuse_existing
 from .thumbnails import Sheets, describe, write_sheets
-
-MARKER = "data/release.js"  # what a folder must hold to be taken for a report
 
 
 def write_report(
@@ -37,51 +37,35 @@ def write_report(
     are no prompts; `reveal` writes clear frames and prompts, and marks the page. `predictions`: files of `read_predictions`,
     whose scores stand beside the votes. `bootstrap`: replicates for the intervals of the raters' agreement (0: none).
     The folder appears whole or not at all: it is made beside `out` as `.<name>.partial`, and a run that was stopped goes on
-    with the thumbnails that are there (not with `reveal`: then nothing is left). `purge` removes the report of a release that
-    was downloaded, together with the download. `overwrite` replaces a report, and nothing
-    else, and takes over its thumbnails.
+    with the thumbnails that are there. With `reveal` it is for the user alone, may not lie in a git work tree that doesn't
+    ignore it (the sample may), and nothing is kept of a run that was stopped: what a killed one leaves as `.<name>.revealed`
+    is removed by the next run, revealed or not. `purge` removes the report of a release that was downloaded, together with
+    the download. `overwrite` replaces a report, and nothing else, and takes over its thumbnails.
 
     Raises `FilterError` for a release without videos (unless `thumbnails=False`), `InputError` where `out` may not be
-    replaced or the release is too large, `FaultsError` for predictions that don't fit, `ChecksumError` for a video that is
-    not what the release says, `MissingDependency` without Pillow or a decoder.
+    replaced, another process writes to it or the release is too large, `FaultsError` for predictions that don't fit,
+    `ChecksumError` for a video that is not what the release says, `MissingDependency` without Pillow or a decoder.
     """
     refuse_existing(Path(out), overwrite=overwrite)
-    place = Path(out).resolve()
+    if reveal and release.path.resolve() != locate(SAMPLE).resolve():
+        refuse_git(Path(out))
     if thumbnails and "reviewed" not in release.manifest["configs"]:
         raise FilterError(f"Release {release.name} has metadata alone, no videos. Add --no-thumbnails (thumbnails=False).")
     table = rows.read_rows(release, reveal=reveal)
     read = models.read_models(predictions, table)  # faults before the long work
     facts = gather(release, table, bootstrap=bootstrap)
     curves = models.curve_sets(release, read)
+    place = Path(out).resolve()
     remember_copy(release.path, place, kind="reports")  # before the first byte: what a killed run left is found too
-    partial = place.with_name(f".{place.name}.{'revealed' if reveal else 'partial'}")
-    partial.mkdir(parents=True, exist_ok=True)
-    try:
+    with appearing(place, reveal=reveal, overwrite=overwrite) as folder:
         sheets = Sheets()
         if thumbnails:
             old = place / "thumbs"
-            sheets = write_sheets(release, table.ids, partial / "thumbs", reveal=reveal, progress=progress, reuse=old)
-        _drop_others(partial / "thumbs", sheets.names)
+            sheets = write_sheets(release, table.ids, folder / "thumbs", reveal=reveal, progress=progress, reuse=old)
+        _drop_others(folder / "thumbs", sheets.names)
         page = Page(release, table, facts, read, curves, reveal, bool(sheets.names), len(sheets.broken))
-        _write_data(partial, page, sheets)
-        _put(place, partial, overwrite=overwrite)
-    except BaseException:
-        if reveal:  # no clear frames are left behind in a hidden folder
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
+        _write_data(folder, page, sheets)
     return Path(out) / "index.html"
-
-
-def refuse_existing(out: Path, *, overwrite: bool) -> None:
-    """Raise `InputError` unless `out` is new or empty, or is a report that `overwrite` may replace."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out} is not a folder. Give a new folder as --out.")
-    if not out.exists() or not any(out.iterdir()):
-        return
-    if not (out / MARKER).is_file() or not (out / "index.html").is_file():
-        raise InputError(f"{out} is not empty and holds no report. Give a new folder as --out.")
-    if not overwrite:
-        raise InputError(f"{out} holds a report. Give a new folder as --out, or --overwrite to replace it.")
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
@@ -132,17 +116,3 @@ def _drop_others(folder: Path, names: Sequence[str]) -> None:
         for path in folder.iterdir():
             if path.name not in names:
                 path.unlink()
-
-
-def _put(out: Path, partial: Path, *, overwrite: bool) -> None:
-    refuse_existing(out, overwrite=overwrite)  # somebody may have been here meanwhile
-    old = out.with_name(f".{out.name}.old-{os.getpid()}")
-    if out.exists():
-        out.replace(old)
-    try:
-        partial.replace(out)
-    except OSError:
-        if old.exists():
-            old.replace(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -51,13 +51,15 @@ class CurveSet:
 
 
 def read_models(paths: Sequence[str | os.PathLike[str]], rows: Rows) -> list[Model]:
-    """Read the files. Raises `FaultsError` for invalid records and for videos that the release does not have."""
+    """Read the files. Raises `FaultsError` for invalid records, a file without any, and videos that the release has not."""
     there = set(rows.ids)
     models: list[Model] = []
     faults = []
     names = _names(paths)
     for path, name in zip(paths, names, strict=True):
         records = {record["video_id"]: record for record in read_predictions(path)}
+        if not records:
+            faults.append(Fault(str(path), "no predictions", expected="at least one record"))
         if strange := sorted(set(records) - there):
             listed = ", ".join(strange[:10]) + (", …" if len(strange) > 10 else "")
             found = f"{len(strange)} predictions are for videos that the release does not have: {listed}"
@@ -98,12 +100,27 @@ def curve_sets(release: Release, models: Sequence[Model]) -> list[CurveSet]:
 
 
 def _names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
-    names = [Path(path).stem for path in paths]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
-    if len(set(names)) < len(names):
+    """What each file is called on the page: its name without the ending, and as many folders as tell it from the others.
+
+    No more of a path than that goes on a page that others may see. Raises `InputError` for a file that is given twice.
+    """
+    if len({Path(path).resolve() for path in paths}) < len(paths):
         raise InputError("The same predictions file was given twice. Give each file once.")
-    return names
+    whole = [Path(path).absolute() for path in paths]  # a link is called by its own name
+    return [_shortest(path, [other for other in whole if other != path]) for path in whole]
+
+
+def _shortest(path: Path, others: Sequence[Path]) -> str:
+    endings = ((keep, depth) for depth in range(1, len(path.parts) + 1) for keep in (False, True))
+    for keep, depth in endings:  # `scores`, then `scores.jsonl`, then `a/scores`, …
+        if all(_ending(path, depth, keep) != _ending(other, depth, keep) for other in others):
+            return _ending(path, depth, keep)
+    return path.name
+
+
+def _ending(path: Path, depth: int, keep: bool) -> str:
+    shown = path if keep else path.with_suffix("")
+    return "/".join(shown.parts[-depth:])
 
 
 def _covers(ids: set[str], rows: Rows) -> tuple[EvalConfig, str] | None:

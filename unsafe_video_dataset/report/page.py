@@ -61,18 +61,12 @@ def index_html(page: Page, data: Sequence[str]) -> str:
 
     Names of the release are escaped; prompts, paths and addresses are not on it.
     """
-    counts = page.release.manifest["counts"]
-    number, unsafe = len(page.rows.table), sum(row["is_unsafe"] for row in page.rows.table)
     mark = "REVEALED: clear frames and prompts. Do not pass this page on." if page.revealed else ""
-    lead = (
-        f"{number:,} reviewed videos, {unsafe:,} of them unsafe; {counts['votes']:,} votes of {counts['raters']:,} raters; "
-        f"{counts['groups']:,} groups. Manifest {page.release.manifest_sha256[:12]}."
-    )
     slots = {
         "title": escape(f"{'REVEALED: ' if page.revealed else ''}{page.release.name} {page.release.version}"),
         "heading": escape(page.release.name),
         "version": escape(page.release.version),
-        "lead": escape(lead),
+        "lead": escape(_lead(page)),
         "mark": f'<p class="mark" role="note">{escape(mark)}</p>' if mark else "",
         "body_class": "revealed" if page.revealed else "",
         "pictures": escape(_pictures(page)),
@@ -88,6 +82,17 @@ def index_html(page: Page, data: Sequence[str]) -> str:
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _lead(page: Page) -> str:
+    """Counts of the videos that are shown: what a tombstone withdrew counts nowhere, although the manifest counts it."""
+    table = page.rows.table
+    raters = {vote["rater_id"] for row in table for vote in row["votes"] or []}
+    return (
+        f"{len(table):,} reviewed videos, {sum(row['is_unsafe'] for row in table):,} of them unsafe; "
+        f"{sum(row['num_raters'] for row in table):,} votes of {len(raters):,} raters; "
+        f"{len({row['group_id'] for row in table}):,} groups. Manifest {page.release.manifest_sha256[:12]}."
+    )
 
 
 def _in_order(data: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DecodeError, missing_extra
+from ..palette import BEHIND
 from ..release import Release
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 FRAMES, SIDE = 3, 64  # of a strip; a frame's longer side in pixels
 COLUMNS, PER_SHEET = 4, 64
 STRIP = (FRAMES * SIDE, SIDE)
-_BACKGROUND = "#808080"
 _MADE = 1  # goes up when a sheet of the same videos would look different
 
 
@@ -85,7 +85,7 @@ def _draw(release: Release, ids: Sequence[str], path: Path, pool: ThreadPoolExec
     from PIL import Image
 
     columns = min(COLUMNS, len(ids))
-    sheet = Image.new("RGB", (columns * STRIP[0], -(-len(ids) // columns) * STRIP[1]), _BACKGROUND)
+    sheet = Image.new("RGB", (columns * STRIP[0], -(-len(ids) // columns) * STRIP[1]), BEHIND)
     broken = []
     for number, strip in enumerate(pool.map(lambda pair: _strip(*pair, reveal=reveal), _files(release, ids))):
         if strip is None:
@@ -112,7 +112,7 @@ def _strip(video_id: str, data: bytes, *, reveal: bool) -> Image.Image | None:
     from ..preview import strip
 
     try:
-        return strip(data, video_id, frames=FRAMES, reveal=reveal, isolate=True, tile=SIDE, label=False, background=_BACKGROUND)
+        return strip(data, video_id, frames=FRAMES, reveal=reveal, isolate=True, tile=SIDE, label=False, background=BEHIND)
     except DecodeError:
         return None
 

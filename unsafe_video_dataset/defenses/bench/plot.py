@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import missing_extra
-from ...palette import BLACK, GREY
-from ...plots import _STYLE, _save
+from ...figures import PAGE, SMALL, need_matplotlib, save, styled, subplots
+from ...palette import BLACK, CYAN, GREY, INDIGO, OLIVE, ROSE, TEAL, WINE
 from ..flops import LOOKS, Cost
 from .cells import title_of
 from .contenders import EARLY, LVD, SEQUENTIAL
 
-BLUE, ORANGE, PURPLE, RED, GREEN = "#0072B2", "#E69F00", "#CC79A7", "#D55E00", "#009E73"
-RULES = {"eta-lambda": (BLUE, "o"), "single step": (ORANGE, "s"), "sequential": (GREEN, "^")}
-SHOWN = {"keyword": (GREY, "v"), "ngram": (PURPLE, "s"), EARLY: (ORANGE, "^"), LVD: (BLUE, "o"), SEQUENTIAL: (GREEN, "D")}
-OUTPUT = {"frame filter": (RED, "<"), "clip filter": (BLACK, ">")}
+RULES = {"eta-lambda": (INDIGO, "o"), "single step": (ROSE, "s"), "sequential": (TEAL, "^")}
+SHOWN = {"keyword": (CYAN, "v"), "ngram": (OLIVE, "s"), EARLY: (ROSE, "^"), LVD: (INDIGO, "o"), SEQUENTIAL: (TEAL, "D")}
+OUTPUT = {"frame filter": (WINE, "<"), "clip filter": (BLACK, ">")}
+LOOK = {"decoder": (WINE, "s"), "small decoder": (ROSE, "^"), "latent": (INDIGO, "o")}
 
 
 def write_plots(result: Mapping[str, Any], base: str | os.PathLike[str]) -> list[Path]:
@@ -25,41 +24,40 @@ def write_plots(result: Mapping[str, Any], base: str | os.PathLike[str]) -> list
 
     Raises `MissingDependency` without matplotlib.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "This") from error
+    need_matplotlib()
     drawn = {"step": by_step(result), "strata": by_stratum(result), "rules": by_rule(result)}
     if "real_sizes" in result:
         drawn["cost"] = by_cost(result)
     base = Path(base)
-    return [path for name, figure in drawn.items() for path in _save(figure, base.with_name(f"{base.name}-{name}"))]
+    return [path for name, figure in drawn.items() for path in save(figure, base.with_name(f"{base.name}-{name}"))]
 
 
+@styled
 def by_step(result: Mapping[str, Any]) -> Any:
     """AUROC and accuracy of one step alone, for prompts that say all and for those that leave it to the noise."""
-    figure, axes = _figure(2, width=8.6)
+    figure, axes = subplots(1, 2, width=PAGE, height=3.0)
     curve = result["curves"]["single step"]
     for axis, metric, title in zip(
         axes, ("auroc", "accuracy"), ("AUROC of x0 alone", "accuracy, threshold from validation"), strict=True
     ):
         for name, color, marker, label in (
-            ("specified", BLUE, "o", "the prompt says all"),
-            ("open", RED, "s", "the noise decides"),
+            ("specified", INDIGO, "o", "the prompt says all"),
+            ("open", ROSE, "s", "the noise decides"),
         ):
             found = [row["strata"][name][metric] for row in curve]
             _band(axis, [row["eta"] for row in curve], found, color=color, marker=marker, label=label)
         axis.set(xlabel=f"denoising step (of {result['settings']['sampling_steps']})", ylabel=title, ylim=(0.75, 1.01))
         _steps_axis(axis)
     axes[1].axhline(0.9, color=GREY, linestyle="--", linewidth=1)
-    axes[1].text(50, 0.893, "the paper's 0.90", ha="right", va="top", color=GREY, fontsize=8)
-    axes[0].legend(loc="lower right", frameon=False)
+    axes[1].text(50, 0.893, "the paper's 0.90", ha="right", va="top", color=GREY, fontsize=SMALL)
+    axes[0].legend(loc="lower right")
     return figure
 
 
+@styled
 def by_rule(result: Mapping[str, Any]) -> Any:
     """Accuracy against the steps that a blocked generation took, for each rule, as eta grows."""
-    figure, axes = _figure(2, width=8.6)
+    figure, axes = subplots(1, 2, width=PAGE, height=3.0)
     steps = result["settings"]["sampling_steps"]
     for axis, name, title in zip(axes, ("specified", "open"), ("the prompt says all", "the noise decides"), strict=True):
         for rule, (color, marker) in RULES.items():
@@ -74,8 +72,8 @@ def by_rule(result: Mapping[str, Any]) -> Any:
         axis.axvline(steps / 10, color=GREY, linestyle="--", linewidth=1)
         axis.set(xlabel="mean step at which a generation is blocked", ylabel="accuracy", title=title, ylim=(0.75, 1.01))
         _steps_axis(axis)
-    axes[0].text(steps / 10 / 1.05, 0.76, "10x fewer steps\nthan in full", color=GREY, fontsize=8, va="bottom", ha="right")
-    axes[1].legend(loc="lower right", frameon=False)
+    axes[0].text(steps / 10 / 1.05, 0.76, "10x fewer steps\nthan in full", color=GREY, fontsize=SMALL, va="bottom", ha="right")
+    axes[1].legend(loc="lower right")
     return figure
 
 
@@ -85,11 +83,12 @@ def _steps_axis(axis: Any) -> None:
     axis.minorticks_off()
 
 
+@styled
 def by_stratum(result: Mapping[str, Any]) -> Any:
     """Accuracy of each defence by kind of prompt, and AUROC within one prompt."""
     names = [name for name in result["samples"]["strata"] if name not in ("specified", "open")]
     shown = {name: style for name, style in {**SHOWN, **OUTPUT}.items() if name in result["defenses"]}
-    figure, (axis,) = _figure(1, width=9.2, height=4.0)
+    figure, (axis,) = subplots(1, 1, width=PAGE, height=3.6)
     for place, (name, (color, marker)) in enumerate(shown.items()):
         one = result["defenses"][name]
         found = [one["strata"][stratum]["accuracy"] for stratum in names] + [one["within_prompt"]]
@@ -103,23 +102,23 @@ def by_stratum(result: Mapping[str, Any]) -> Any:
             )
     counts = result["samples"]["strata"]
     labels = [f"{_wrapped(title_of(name))}\n(n = {counts[name]})" for name in names]
-    axis.set_xticks(range(len(names) + 1), [*labels, "AUROC\nwithin\na prompt"], fontsize=8)
+    axis.set_xticks(range(len(names) + 1), [*labels, "AUROC\nwithin\na prompt"], fontsize=SMALL)
     axis.axvline(len(names) - 0.5, color=GREY, linewidth=1)
     axis.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(-0.5, len(names) + 0.5))
     axis.grid(visible=False, axis="x")
-    figure.legend(loc="outside right center", fontsize=8, frameon=False)
+    figure.legend(loc="outside upper center", ncols=4)
     return figure
 
 
+@styled
 def by_cost(result: Mapping[str, Any]) -> Any:
     """How many times cheaper a generation stopped after eta steps is, at real sizes, by how x0 is looked at."""
     costs = [Cost(**one) for one in result["real_sizes"]]
-    figure, axes = _figure(len(costs), width=2.9 * len(costs), height=3.2)
-    styles = {"decoder": (RED, "s"), "small decoder": (ORANGE, "^"), "latent": (BLUE, "o")}
+    figure, axes = subplots(1, len(costs), width=PAGE, height=3.0)
     for axis, cost in zip(axes, costs, strict=True):
         etas = [eta for eta in (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50) if eta <= cost.steps]
         for how in LOOKS:
-            color, marker = styles[how]
+            color, marker = LOOK[how]
             axis.plot(etas, [cost.saving(eta, how) for eta in etas], color=color, marker=marker, markersize=4, label=how)
         axis.axhline(10, color=GREY, linestyle="--", linewidth=1)
         axis.axhline(1, color=BLACK, linewidth=0.8)
@@ -128,18 +127,9 @@ def by_cost(result: Mapping[str, Any]) -> Any:
         axis.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
         axis.minorticks_off()
     axes[0].set_ylabel("times cheaper than a full generation")
-    axes[-1].legend(loc="upper right", fontsize=8, frameon=False, title="x0 is looked at by")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(LOOKS), title="x0 is looked at by")
     return figure
-
-
-def _figure(count: int, *, width: float, height: float = 3.6) -> tuple[Any, list[Any]]:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(1, count, squeeze=False).reshape(-1)
-    return figure, list(axes)
 
 
 def _band(axis: Any, x: Sequence[float], found: Sequence[Mapping[str, Any]], *, color: str, marker: str, label: str) -> None:
@@ -160,4 +150,4 @@ def _band(axis: Any, x: Sequence[float], found: Sequence[Mapping[str, Any]], *, 
 def _wrapped(text: str) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(text, 14))
+    return "\n".join(textwrap.wrap(text, 11))

@@ -57,24 +57,34 @@
     const dialog = document.getElementById("detail");
     const body = document.getElementById("detail-body");
     const title = document.getElementById("detail-title");
-    let place = 0;
+    const previous = document.getElementById("previous");
+    const next = document.getElementById("next");
+    let row = -1; // the video that is shown: its place in the list changes while more are loaded
+
+    const place = () => list().rows().indexOf(row);
+
+    // Buttons that lead nowhere keep the focus that they have: a disabled one would lose it.
+    function mark() {
+      previous.setAttribute("aria-disabled", String(place() <= 0));
+      next.setAttribute("aria-disabled", String(place() === list().rows().length - 1));
+    }
 
     async function fill() {
-      const row = list().rows()[place];
+      const asked = row;
       title.textContent = "";
       title.append("Video ", make("code", { text: store.id[row] }));
-      document.getElementById("previous").disabled = place === 0;
-      document.getElementById("next").disabled = place === list().rows().length - 1;
+      mark();
       const strip = votes.strip(row, 1.5);
       if (strip) {
         const how = store.broken[row] ? "This video does not decode" : store.info.revealed ? "Clear frames" : "Grey, blurred frames";
         strip.setAttribute("role", "img");
         strip.setAttribute("aria-label", how);
       }
+      if (body.contains(document.activeElement)) title.focus(); // what has the focus goes
       body.replaceChildren(...[strip, votesTable(row), make("p", { text: "Loading …" })].filter(Boolean));
       try {
         const found = await report.detailOf(row);
-        if (list().rows()[place] !== row) return; // another one was asked for meanwhile
+        if (row !== asked) return; // another one was asked for meanwhile
         const prompt = found.prompt === undefined ? null : make("div", {}, make("h3", { text: "Prompt" }), make("blockquote", { dir: "auto", text: found.prompt }));
         body.lastChild.replaceWith(...[answers(found.answers), prompt, facts(row, found)].filter(Boolean));
       } catch (error) {
@@ -83,23 +93,25 @@
     }
 
     function step(by) {
-      const next = place + by;
-      if (next < 0 || next >= list().rows().length) return;
-      place = next;
+      const rows = list().rows();
+      const there = place() + by;
+      if (place() < 0 || there < 0 || there >= rows.length) return;
+      row = rows[there];
       fill();
     }
 
-    document.getElementById("previous").addEventListener("click", () => step(-1));
-    document.getElementById("next").addEventListener("click", () => step(1));
+    previous.addEventListener("click", () => step(-1));
+    next.addEventListener("click", () => step(1));
     document.getElementById("close").addEventListener("click", () => dialog.close());
     dialog.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest(".table")) return; // a table scrolls by them
       if (event.key === "ArrowLeft") step(-1);
       if (event.key === "ArrowRight") step(1);
     });
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog) dialog.close(); // beside it
     });
-    dialog.addEventListener("close", () => list().focus(place));
+    dialog.addEventListener("close", () => list().focus(place()));
     if (store.info.revealed) {
       const text = "REVEALED: clear frames and prompts. Do not pass this page on.";
       document.getElementById("detail-mark").append(make("p", { class: "mark", text }));
@@ -107,11 +119,12 @@
 
     return {
       open(chosen) {
-        place = chosen;
+        row = list().rows()[chosen];
         fill();
         dialog.showModal();
         title.focus();
       },
+      refresh: () => dialog.open && mark(),
     };
   }
 

@@ -45,6 +45,18 @@
       return item;
     }
 
+    // As many categories as there is room for; how many more, in the row's last place. Its name and the dialog have them all.
+    function fit(item) {
+      const box = item.querySelector(".chips");
+      const chips = [...box.children];
+      const more = make("span", { class: "chip more" });
+      for (let kept = chips.length - 1; kept > 0 && box.scrollHeight > box.clientHeight + 1; kept--) {
+        chips[kept].hidden = true;
+        more.textContent = `+${chips.length - kept}`;
+        box.append(more);
+      }
+    }
+
     function draw({ keep = false } = {}) {
       const top = root.getBoundingClientRect().top;
       const first = Math.max(0, Math.floor(-top / height) - BEYOND);
@@ -67,18 +79,21 @@
         for (const [other, there] of drawn) if (other > place && (before === null || other < before[0])) before = [other, there];
         root.insertBefore(item, before ? before[1] : null);
         drawn.set(place, item);
+        fit(item);
       }
       for (const [place, item] of drawn) item.firstChild.tabIndex = place === active ? 0 : -1;
     }
 
-    function show(rows) {
+    // With `stay` the tab stop stays on its video, where the rows still have it: more of them were loaded.
+    function show(rows, { stay = false } = {}) {
       const held = root.contains(document.activeElement);
+      const before = stay ? rows.indexOf(shown[active]) : 0;
       shown = rows;
-      active = 0;
+      active = Math.max(0, before);
       for (const item of drawn.values()) item.remove();
       drawn = new Map();
       measure();
-      if (held && shown.length) focus(0);
+      if (held && shown.length) focus(active);
     }
 
     function measure() {

@@ -61,18 +61,22 @@
     by("count").textContent = text;
   }
 
-  function update() {
+  // `stay`: nothing was asked for, more rows were loaded. What is saved is whole, so there is nothing to save until then.
+  function update({ stay = false } = {}) {
     const rows = report.select(wanted());
-    list.show(rows);
-    by("nothing").hidden = rows.length > 0 || store.loaded < store.info.total;
-    const rest = store.loaded < store.info.total ? `; loading, ${report.number(store.loaded)} so far` : "";
+    const whole = store.loaded === store.info.total;
+    list.show(rows, { stay });
+    dialog.refresh();
+    for (const id of ["save-json", "save-croissant"]) by(id).disabled = !whole;
+    by("nothing").hidden = rows.length > 0 || !whole;
+    const rest = !whole ? `; loading, ${report.number(store.loaded)} so far` : "";
     tell(`${report.number(rows.length)} of ${report.number(store.info.total)} videos${rest}`);
   }
 
   let timer = 0;
   const soon = (wait) => {
     clearTimeout(timer);
-    timer = setTimeout(update, wait);
+    timer = setTimeout(() => update(), wait);
   };
   form.addEventListener("input", (event) => soon(event.target.type === "search" || event.target.type === "number" ? 150 : 0));
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -88,5 +92,5 @@
   if (window.matchMedia("(max-width: 63.99rem)").matches) by("more").open = false;
   update();
   performance.mark("first-rows"); // what benchmarks/report.py reads
-  report.loadRest(update).catch((error) => tell(error.message));
+  report.loadRest(() => update({ stay: true })).catch((error) => tell(error.message));
 })(UnsafeVideoReport);
