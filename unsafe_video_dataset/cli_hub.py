@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ._console import Line, add_json, epilog, make_table, print_json, show, tell
+from .cache import FrameCache, is_cache
 from .errors import InputError, TermsNotAccepted
 from .integrity import VerifyReport
 from .release import Release, is_repo_id
@@ -196,10 +197,11 @@ def _add_purge(commands: Any) -> None:
     parser = commands.add_parser(
         "purge",
         help="remove every copy of a repository from this machine",
-        description="Remove every copy that this package made of a repository: downloads and the rows that datasets cached.",
+        description="Remove every copy that this package made of a repository: downloads and the rows that datasets cached. "
+        "Or the decoded clips in one folder of a FrameCache, whatever release they were made from.",
         **epilog("unsafe-video purge org/repo"),
     )
-    parser.add_argument("repo_id", metavar="ORG/REPO")
+    parser.add_argument("repo_id", metavar="ORG/REPO", help="a repository, or a folder that cache= was given")
     parser.add_argument("--cache-dir", type=Path)
     add_json(parser)
     parser.set_defaults(call=_purge)
@@ -209,11 +211,24 @@ def _purge(arguments: argparse.Namespace) -> int:
     from .hub import purge
     from .hub.store import size_text
 
+    if is_cache(Path(arguments.repo_id)):
+        return _purge_cache(Path(arguments.repo_id), as_json=arguments.json)
     files, size = purge(arguments.repo_id, cache_dir=arguments.cache_dir)
     if arguments.json:
         print_json({"repo_id": arguments.repo_id, "files": files, "bytes": size})
     else:
         print(f"Removed {files} files ({size_text(size)}) of {arguments.repo_id}.")
+    return 0
+
+
+def _purge_cache(folder: Path, *, as_json: bool) -> int:
+    from .hub.store import size_text
+
+    files, size = FrameCache(folder).purge()
+    if as_json:
+        print_json({"folder": str(folder), "files": files, "bytes": size})
+    else:
+        print(f"Removed {files} files ({size_text(size)}) of the cache {folder}.")
     return 0
 
 
