@@ -1,7 +1,9 @@
 """What negatives from another prompt source do to a detector: an experiment on a twin (harmless moving shapes).
 
-    unsafe-video-build twin DIR --scale 400 && unsafe-video-build run DIR/recipe.toml
-    python benchmarks/negatives.py DIR/release --out docs/negatives.md
+    python benchmarks/negatives.py DIR --page docs/negatives.md
+
+makes a twin of 400 videos in the new folder DIR, builds its release, runs the experiment on it, and writes the page between its
+markers and the result beside it (`docs/negatives.json`). `--release FOLDER` takes a release that is there instead.
 
 A linear probe on the weight-free descriptor learns unsafe against not unsafe. Positives are unsafe videos of source A. Its
 negatives are reviewed videos of the same source (in-domain), or of source B. Videos are scored out of fold (groups are kept
@@ -12,6 +14,8 @@ are 10% bluer and less red. That is the cue that real sources have in subjects a
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,23 +115,41 @@ def experiment(release: Release) -> tuple[dict[str, int], list[dict[str, Any]]]:
     return counts, rows
 
 
-def to_markdown(release: Release, counts: dict[str, int], rows: list[dict[str, Any]]) -> str:
-    """The table and what it stands on."""
+def make(folder: Path, *, scale: int) -> Path:
+    """A twin of `scale` videos in a new folder, and the release that its recipe makes; the release's folder."""
+    for command in (["twin", str(folder), "--scale", str(scale)], ["run", str(folder / "recipe.toml")]):
+        subprocess.run([sys.executable, "-m", "unsafe_video_dataset.builders.cli", *command], check=True)
+    return folder / "release"
+
+
+def measured(release: Release) -> dict[str, Any]:
+    """The experiment as plain JSON values, with what it stands on."""
+    counts, rows = experiment(release)
+    about = {"release": release.name, "release_version": release.version, "manifest_sha256": release.manifest_sha256}
+    found: dict[str, Any] = json.loads(
+        json.dumps({**about, "counts": counts, "folds": FOLDS, "repeats": REPEATS, "bootstrap": BOOTSTRAP, "rows": rows})
+    )
+    return found
+
+
+def to_markdown(result: dict[str, Any]) -> str:
+    """The table and what it stands on. The same result, the same text."""
     lines = [
         "| look of the sources | trained with negatives | AUROC on a test made the same way | AUROC on reviewed videos of one "
         "source | tells the source of harmless videos (0.5: no) |",
         "|---|---|---:|---:|---:|",
     ]
-    for row in rows:
+    for row in result["rows"]:
         cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*row[name]) for name in ("own", "reviewed", "source")]
         lines.append(f"| {row['look']} | {row['negatives']} | {' | '.join(cells)} |")
-    said = ", ".join(f"{count} {name}" for name, count in counts.items())
+    said = ", ".join(f"{count} {name}" for name, count in result["counts"].items())
     return "\n".join(
         [
             *lines,
             "",
-            f"Release {release.name} {release.version} (manifest {release.manifest_sha256[:12]}): {said}. {FOLDS} folds over "
-            f"groups, {REPEATS} repeats; 95% intervals from {BOOTSTRAP} bootstrap samples of groups.",
+            f"Release {result['release']} {result['release_version']} (manifest {result['manifest_sha256'][:12]}): {said}. "
+            f"{result['folds']} folds over groups, {result['repeats']} repeats; 95% intervals from {result['bootstrap']} "
+            "bootstrap samples of groups.",
         ]
     )
 
@@ -143,16 +165,21 @@ def put(page: Path, text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it, print the table, and put it into a page."""
+    """Make the twin, run the experiment, print the table, and write page and result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("release", type=Path)
-    parser.add_argument("--out", type=Path, help="a page with the markers <!-- experiment --> and <!-- /experiment -->")
+    parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="new folder for the twin and its release")
+    parser.add_argument("--scale", type=int, default=400, help="videos of the twin (default: 400)")
+    parser.add_argument("--release", type=Path, metavar="FOLDER", help="a release that is there, in place of a twin")
+    parser.add_argument("--page", type=Path, help="a page with the markers <!-- experiment --> and <!-- /experiment -->")
     arguments = parser.parse_args(argv)
-    release = Release.open(arguments.release)
-    text = to_markdown(release, *experiment(release))
-    print(text)
-    if arguments.out:
-        put(arguments.out, text)
+    if (arguments.folder is None) == (arguments.release is None):
+        parser.error("give DIR for a new twin, or --release, and not both")
+    result = measured(Release.open(arguments.release or make(arguments.folder, scale=arguments.scale)))
+    print(to_markdown(result))
+    if arguments.page:
+        put(arguments.page, to_markdown(result))
+        kept = arguments.page.with_suffix(".json")
+        kept.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return 0
 
 

@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from unsafe_video_dataset import Release, UniformFrames, UnsafeVideoDataset, evaluate
+from unsafe_video_dataset._console import run
 from unsafe_video_dataset.builders.vision.embed import Embedder, ShapeDescriptor, TransformersEmbedder
 from unsafe_video_dataset.taxonomy import CATEGORIES
 
@@ -85,4 +86,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(lambda _: main(), argparse.Namespace()))  # a mistake in a flag is a sentence, not a traceback

@@ -18,6 +18,7 @@ import torch
 from linear_probe import embed
 
 from unsafe_video_dataset import Release, UniformFrames, UnsafeVideoDataset
+from unsafe_video_dataset._console import run
 from unsafe_video_dataset.builders.vision.embed import ShapeDescriptor
 from unsafe_video_dataset.taxonomy import CATEGORIES
 
@@ -88,4 +89,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(lambda _: main(), argparse.Namespace()))  # a mistake in a flag is a sentence, not a traceback

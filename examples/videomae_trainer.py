@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from unsafe_video_dataset import Release, UniformFrames, UnsafeVideoDataset, evaluate, write_predictions
+from unsafe_video_dataset._console import run
 from unsafe_video_dataset.errors import InputError, MissingDependency
 from unsafe_video_dataset.taxonomy import CATEGORIES
 
@@ -129,4 +130,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(lambda _: main(), argparse.Namespace()))  # a mistake in a flag is a sentence, not a traceback

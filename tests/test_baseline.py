@@ -240,3 +240,11 @@ def test_the_baseline_beats_the_majority_on_the_sample(sample: Release, tmp_path
     assert report.bootstrap == 1000
     assert "majority" in text
     assert text.count("macro") >= 2
+
+
+def test_what_a_killed_save_left_is_removed_by_the_next_run(small: Path, tmp_path: Path) -> None:
+    for name in (".checkpoint.pt.123", ".checkpoint.pt.99999999"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    fit(small, tmp_path, Settings(epochs=1, size=16, num_frames=4, batch_size=4))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "notes.txt"]

@@ -314,8 +314,8 @@ def test_text_and_page_follow_from_the_result(result: dict[str, Any], out: Path,
 def test_a_loader_that_breaks_is_listed_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     real = process.run_job
 
-    def breaking(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-        return real(job | {"batch_size": -1} if job.get("peer") == "pyav" else job, folder)
+    def breaking(job: dict[str, Any], folder: Path, **more: Any) -> dict[str, Any]:
+        return real(job | {"batch_size": -1} if job.get("peer") == "pyav" else job, folder, **more)
 
     monkeypatch.setattr(sys.modules["unsafe_video_dataset.bench.run"], "run_job", breaking)
     found = run(replace(SMALL, peers=("pyav", "limit")), progress=False)
@@ -323,6 +323,46 @@ def test_a_loader_that_breaks_is_listed_and_the_rest_is_measured(monkeypatch: py
     assert found["failed"]["pyav"].startswith("torch Dataset, PyAV failed: ValueError")
     assert [row["peer"] for row in found["summary"]] == ["limit"]
     assert "failed" in to_text(found)
+
+
+def test_a_measurement_that_does_not_end_is_stopped_and_listed() -> None:
+    settings = replace(SMALL, peers=("pyav", "limit"), job_seconds=1.0, workers=(0,))
+    found = run(settings, progress=False)  # importing torch takes longer
+    assert {"pyav", "limit", "stages", "epochs"} <= found["failed"].keys()
+    assert "had not ended after 1 s" in found["failed"]["pyav"]
+    assert found["runs"] == []
+
+
+def test_a_folder_that_can_not_be_written_is_refused_before_anything_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unsafe_video_dataset.bench.run", lambda *given, **more: pytest.fail("it ran"))
+    file = tmp_path / "file"
+    file.write_text("x", encoding="utf-8")
+    for out in (file, file / "below"):
+        assert main(["bench", "--fast", "--out", str(out)]) == 2
+        assert "--out" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_was_measured_is_printed_though_it_can_not_be_written(
+    result: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any, **more: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("unsafe_video_dataset.bench.run", lambda *given, **more: result)
+    monkeypatch.setattr("unsafe_video_dataset.cli_bench.write", full)
+    assert main(["bench", "--fast", "--out", str(tmp_path / "out"), "--json"]) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == result
+    assert "No space left" in printed.err
+
+
+@pytest.mark.parametrize("names", [",", "", " , "])
+def test_no_loader_at_all_is_refused(names: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--fast", "--peers", names]) == 2
+    assert "peers" in capsys.readouterr().err
 
 
 def test_flags_that_can_not_be_used_end_with_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -377,7 +417,7 @@ def test_opening_is_combined_by_medians_and_ratios_within_a_round() -> None:
         return {"seconds": seconds, "cpu_seconds": seconds, "added_bytes": 10, "rows": 7}
 
     def filters(seconds: float, rows: int = 3) -> dict[str, Any]:
-        return {"filters": {name: {"rows": rows, "seconds": seconds} for name in opening.FILTERS}}
+        return {"filters": {name: {"rows": rows, "seconds": seconds, "cpu_seconds": seconds / 2} for name in opening.FILTERS}}
 
     rounds: list[Any] = [
         {
@@ -394,6 +434,8 @@ def test_opening_is_combined_by_medians_and_ratios_within_a_round() -> None:
     assert found["dataset"]["seconds"]["median"] == 2
     assert found["filters"][0]["ratio"]["median"] == 0.5
     assert found["filters"][0]["pyarrow"]["median"] == 9
+    assert found["filters"][0]["cpu"]["ours"]["median"] == 1
+    assert found["filters"][0]["cpu"]["ratio"] == {"median": 0.5, "low": 0.5, "high": 0.5}
     without = opening.combine([{key: value for key, value in one.items() if key != "duckdb"} for one in rounds])
     assert without["filters"][0]["duckdb"] is None
     assert without["filters"][0]["ratio"] is None
@@ -422,21 +464,57 @@ def test_the_columns_of_a_filter_are_read_alone() -> None:
 # -- the page
 
 
-def test_the_page_is_what_the_driver_writes_and_its_figures_are_there(result: dict[str, Any], tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+@pytest.fixture(scope="module")
+def driver() -> Any:
     spec = importlib.util.spec_from_file_location("benchmarks_loaders", ROOT / "benchmarks" / "loaders.py")
     assert spec is not None
     assert spec.loader is not None
-    driver = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(driver)
-    page = tmp_path / "benchmarks.md"
-    page.write_text((ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8"), encoding="utf-8")
-    (tmp_path / "result.json").write_text(json.dumps(result), encoding="utf-8")
-    flags = [str(tmp_path / "out"), "--from-json", str(tmp_path / "result.json"), "--page", str(page)]
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def copied(result: dict[str, Any], folder: Path) -> list[str]:
+    """The page and a result in a folder; the driver's flags to write the page from it."""
+    (folder / "benchmarks.md").write_bytes((ROOT / "docs" / "benchmarks.md").read_bytes())
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    return [str(folder / "out"), "--from-json", str(folder / "result.json"), "--page", str(folder / "benchmarks.md")]
+
+
+def test_the_page_is_what_the_driver_writes_and_its_figures_are_there(
+    result: dict[str, Any], driver: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    flags = copied({**result, "rounds": 3}, tmp_path)
     assert driver.main(flags) == 0
     first = {path.name: path.read_bytes() for path in tmp_path.glob("benchmarks*")}
-    assert set(first) == {"benchmarks.md", "benchmarks-loaders.png", "benchmarks-loaders.svg"}
+    assert set(first) == {"benchmarks.md", "benchmarks.json", "benchmarks-loaders.png", "benchmarks-loaders.svg"}
     assert driver.main(flags) == 0
     assert first == {path.name: path.read_bytes() for path in tmp_path.glob("benchmarks*")}
     for name in ("benchmarks-loaders.png", "benchmarks-loaders.svg"):
         assert (ROOT / "docs" / name).is_file()
+
+
+def test_a_page_of_fewer_than_three_rounds_is_refused(
+    result: dict[str, Any], driver: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (ROOT / "docs" / "benchmarks.md").read_bytes()
+    assert driver.main(copied({**result, "rounds": 2}, tmp_path)) == 2
+    assert "quartiles" in capsys.readouterr().err
+    assert (tmp_path / "benchmarks.md").read_bytes() == before
+    monkeypatch.setattr(driver, "run", lambda *given, **more: pytest.fail("it ran"))
+    for flags in (["--rounds", "2"], ["--fast"]):
+        assert driver.main([str(tmp_path / "out"), "--rows", "0", *flags, "--page", str(tmp_path / "benchmarks.md")]) == 2
+
+
+def test_the_page_and_its_tables_are_those_of_the_result_beside_it(driver: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page, kept = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.json"
+    result = json.loads(kept.read_text(encoding="utf-8"))
+    assert result["rounds"] >= 3
+    assert driver.main(copied(result, tmp_path)) == 0
+    assert (tmp_path / "benchmarks.md").read_bytes() == page.read_bytes()
+    assert (tmp_path / "benchmarks.json").read_bytes() == kept.read_bytes()
+    kinds = {name: peer["kind"] for name, peer in result["peers"].items()}
+    assert summarize(result["runs"], kinds) == result["summary"]
+    assert str(Path.home()) not in kept.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -19,7 +20,8 @@ import numpy as np
 import pytest
 
 from unsafe_video_dataset import FrameCache
-from unsafe_video_dataset.cache import as_cache
+from unsafe_video_dataset.cache import DEFAULT_MAX_BYTES, as_cache
+from unsafe_video_dataset.cli import main
 from unsafe_video_dataset.clip_file import ClipKey, clip_key
 from unsafe_video_dataset.errors import FilterError, InputError
 
@@ -415,3 +417,29 @@ def test_forget_takes_one_video_s_clips_alone(cache: FrameCache) -> None:
     assert cache.forget([key(1).video_id, "f" * 16]) == 2
     assert [cache.get(key(number)) is not None for number in range(3)] == [True, False, True]
     assert int((cache.path / "usage").read_text()) == 2 * CLIP
+
+
+def test_the_limit_stays_with_the_folder(tmp_path: Path) -> None:
+    assert FrameCache(tmp_path / "a").max_bytes == DEFAULT_MAX_BYTES
+    FrameCache(tmp_path / "a", max_bytes=5 * CLIP)
+    assert FrameCache(tmp_path / "a").max_bytes == 5 * CLIP
+    again = as_cache(tmp_path / "a")
+    assert again is not None
+    assert again.max_bytes == 5 * CLIP
+    FrameCache(tmp_path / "a", max_bytes=7 * CLIP)
+    assert FrameCache(tmp_path / "a").max_bytes == 7 * CLIP
+    for text in ('{"max_bytes": "many"}', "[]", "{", '{"max_bytes": -1}'):
+        (tmp_path / "a" / "frame-cache.json").write_text(text, encoding="utf-8")
+        assert FrameCache(tmp_path / "a").max_bytes == DEFAULT_MAX_BYTES
+
+
+def test_purge_takes_the_folder_of_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (str(tmp_path / "frames"), "org/repo"):  # a folder that is there comes before a repository
+        cache = FrameCache(name)
+        cache.put(key(0), clip(0))
+        assert main(["purge", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"folder": name, "files": 1, "bytes": CLIP}
+        assert files(cache) == []

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
+from test_protocol import toy
 
 from unsafe_video_dataset.ceiling import Answers, human_ceiling, leave_one_out
 from unsafe_video_dataset.estimates import make_design
+from unsafe_video_dataset.evaluate import evaluate
+from unsafe_video_dataset.release import Release
 from unsafe_video_dataset.scores import Ceiling
+from unsafe_video_dataset.task import open_task
 from unsafe_video_dataset.taxonomy import CATEGORIES
 
 
@@ -28,7 +33,7 @@ def ceiling(given: Any, scores: Any, *, target: str = "multilabel", groups: list
     truth = np.zeros((len(given), len(CATEGORIES) if target != "binary" else 1), dtype=int)
     names = CATEGORIES if target != "binary" else ("unsafe",)
     groups = groups or [f"g{number}" for number in range(len(given))]
-    design = make_design(truth, names, groups, bootstrap=20, seed=0, soft=target == "soft")
+    design = make_design(truth, names, groups, bootstrap=100, seed=0, soft=target == "soft")
     return answers, human_ceiling(design, answers, np.asarray(scores, float), np.full(len(names), 0.5))
 
 
@@ -120,3 +125,46 @@ def test_one_group_has_no_interval() -> None:
     row = {row.name: row for row in made.human}["terrifying"]
     assert row.f1.value == 1
     assert "one group" in str(row.f1.reason)
+
+
+def test_a_part_of_the_answers_is_that_of_its_videos_alone() -> None:
+    whole = leave_one_out(GIVEN, target="multilabel")
+    mask = np.array([False, True, True, True])
+    part, alone = whole.part(mask), leave_one_out(GIVEN[1:], target="multilabel")
+    assert part.video.tolist() == alone.video.tolist() == [2, 2]
+    assert part.rater == alone.rater
+    for name in ("answer", "label", "share"):
+        assert (getattr(part, name) == getattr(alone, name)).all()
+
+
+@pytest.mark.parametrize("target", ["multilabel", "binary", "soft"])
+def test_each_slice_of_a_report_has_the_ceiling_of_its_videos(target: Any) -> None:
+    sample = Release.open("sample")
+    config: Any = "unsafe" if target == "multilabel" else "reviewed"
+    report = evaluate(toy(sample, unsafe=config == "unsafe"), sample, config=config, target=target, bootstrap=0)
+    task = open_task(sample, config=config, target=target)
+    assert report.slices
+    for part in report.slices:
+        kept = [row for row, value in zip(task.rows, task.values(part.by), strict=True) if value == part.value]
+        expected = leave_one_out([row["votes"] for row in kept], target=target, tie=task.tie)
+        assert part.ceiling.answers == len(expected.video)
+        name = "brier" if target == "soft" else "f1"
+        if target == "soft":
+            want = float((expected.share @ ((expected.answer - expected.label) ** 2)).mean() / expected.share.sum())
+        else:
+            weight = np.repeat(expected.share, expected.label.shape[1])
+            want = f1_score(expected.label.ravel(), expected.answer.ravel(), sample_weight=weight)
+        assert part.ceiling.human[-1].metrics[name].value == pytest.approx(want)
+    assert f"human {'Brier' if target == 'soft' else 'F1'} [95%]" in report.to_markdown()
+
+
+def test_a_slice_without_votes_says_why(unvoted: Path) -> None:
+    release = Release.open(unvoted)
+    report = evaluate(toy(release), release, bootstrap=0)
+    assert report.slices
+    assert all(part.ceiling.human == () for part in report.slices)
+    assert {part.ceiling.reason for part in report.slices if part.by == "generator"} == {
+        f"no video of generator {part.value} has two votes, so there is no human to compare with"
+        for part in report.slices
+        if part.by == "generator"
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shlex
@@ -127,6 +128,18 @@ def test_evaluate(small: Path, tmp_path: Path, capsys: Capture) -> None:
     assert as_json(capsys, *arguments) == report
     assert call(*arguments) == 0
     assert "terrifying" in capsys.readouterr().out.lower()
+
+
+def test_plots_that_can_not_be_written_are_refused_before_anything_is_scored(
+    small: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("unsafe_video_dataset.evaluate")  # the package's name for it is the function
+    monkeypatch.setattr(module, "evaluate", lambda *given, **more: pytest.fail("it scored"))
+    file = tmp_path / "file"
+    file.write_text("x", encoding="utf-8")
+    assert call("evaluate", predictions_for(small, tmp_path / "p.jsonl"), "--release", small, "--plots", file) == 2
+    assert "--plots" in capsys.readouterr().err
+    assert file.read_text(encoding="utf-8") == "x"
 
 
 def test_evaluate_with_validation_a_second_model_and_files(small: Path, tmp_path: Path, capsys: Capture) -> None:

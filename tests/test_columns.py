@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from unsafe_video_dataset.columns import Texts, all_differ, fixed_bytes, list_parents
+from unsafe_video_dataset.columns import Texts, all_differ, encoded, fixed_bytes, lines_sha256, list_parents
 
 LIST = ["b", "a", None, "c", "a"]
 
@@ -75,3 +76,13 @@ def test_fixed_bytes() -> None:
 )
 def test_all_differ(ids: list[str], differ: bool) -> None:
     assert all_differ(pa.chunked_array([ids[:1], ids[1:]], pa.string()), 16) is differ
+
+
+@pytest.mark.parametrize("texts", [["0a", "1b", "2c"], ["g1", "longer", ""], ["é", "zz"], ["x"]])
+def test_texts_as_bytes_and_the_hash_of_their_lines(texts: list[str]) -> None:
+    expected = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    for given in (texts, Texts(pa.array(texts)), Texts(pa.array(["left out", *texts]).slice(1))):
+        found = encoded(given)
+        assert found.tolist() == [text.encode() for text in texts]
+        assert lines_sha256(found) == expected
+    assert lines_sha256(encoded([])) == hashlib.sha256().hexdigest()

@@ -100,7 +100,7 @@ def many(n: int = 60, seed: int = 0) -> tuple[FakeRelease, list[Record]]:
 
 
 def test_hand_computed_report() -> None:
-    report = evaluate(GOOD, FAKE, bootstrap=50)
+    report = evaluate(GOOD, FAKE, bootstrap=100)
     rows = by_name(report.rows)
     assert list(rows) == [*CATEGORIES, "macro", "micro"]
     first, second, third, fourth, fifth = (rows[name] for name in CATEGORIES)
@@ -127,7 +127,7 @@ def test_hand_computed_report() -> None:
 
 
 def test_majority_knows_only_the_train_prevalences() -> None:
-    report = evaluate(GOOD, FAKE, bootstrap=50)
+    report = evaluate(GOOD, FAKE, bootstrap=100)
     majority, rows = report.majority, by_name(report.majority.rows)
     assert majority.scores == dict(zip(CATEGORIES, (0.75, 0.25, 0.5, 0.0, 0.0), strict=True))
     assert [rows[name].ap.value for name in CATEGORIES] == [2 / 4, 3 / 4, 1 / 4, 1 / 4, None]  # the test prevalence
@@ -148,13 +148,13 @@ def test_majority_knows_only_the_train_prevalences() -> None:
 
 def test_majority_is_of_the_same_config() -> None:
     records = [*GOOD, prediction(SAFE[0], [0.2] * 5, 0.2)]
-    report = evaluate(records, FAKE, config="reviewed", bootstrap=10)
+    report = evaluate(records, FAKE, config="reviewed", bootstrap=100)
     assert report.n == 5
     assert report.majority.scores == dict(zip(CATEGORIES, (0.6, 0.2, 0.4, 0.0, 0.0), strict=True))
 
 
 def test_without_train_videos_there_is_no_majority() -> None:
-    report = evaluate(GOOD, FakeRelease(TEST), bootstrap=10)
+    report = evaluate(GOOD, FakeRelease(TEST), bootstrap=100)
     assert report.majority.rows == report.majority.differences == ()
     assert "'train'" in str(report.majority.reason)
     assert "majority: split 'train'" in report.to_text()
@@ -163,7 +163,7 @@ def test_without_train_videos_there_is_no_majority() -> None:
 def test_binary() -> None:
     records = [{"video_id": row["video_id"], "unsafe_score": s} for row, s in zip(TEST, (1, 0.7, 0.4, 0.4), strict=True)]
     records.append({"video_id": SAFE[0]["video_id"], "unsafe_score": 0.4})
-    report = evaluate(records, FAKE, config="reviewed", target="binary", bootstrap=20)
+    report = evaluate(records, FAKE, config="reviewed", target="binary", bootstrap=100)
     (row,) = report.rows
     # Pairs: two wins and two ties of four. AP: 1/4 + 1/4 + 2/4 * 4/5. F1: TP 2, FN 2.
     assert row.name == "unsafe"
@@ -175,7 +175,7 @@ def test_binary() -> None:
 
 def test_agrees_with_scikit_learn_and_a_plain_bootstrap() -> None:
     release, records = many()
-    report = evaluate(records, release, bootstrap=40, seed=3)
+    report = evaluate(records, release, bootstrap=100, seed=3)
     rows = [row for row in release.rows if row["split"] == "test"]
     truth = np.array([[c in row["categories"] for c in range(5)] for row in rows])
     score = np.array([list(record["scores"].values()) for record in records])
@@ -197,14 +197,14 @@ def test_agrees_with_scikit_learn_and_a_plain_bootstrap() -> None:
     rng = np.random.default_rng(3)
     groups = sorted({row["group_id"] for row in rows})
     members = [[i for i, row in enumerate(rows) if row["group_id"] == group] for group in groups]
-    drawn = [[i for g in rng.integers(0, len(groups), size=len(groups)) for i in members[g]] for _ in range(40)]
+    drawn = [[i for g in rng.integers(0, len(groups), size=len(groups)) for i in members[g]] for _ in range(100)]
     assert all(0 < truth[index][:, c].sum() < len(index) for index in drawn for c in range(5))
     replicates = [oracle(index) for index in drawn]
     for row in report.rows:
         expected = np.quantile([cells[row.name] for cells in replicates], [0.025, 0.975], axis=0)
         assert [e.low for e in row.estimates] == pytest.approx(expected[0])
         assert [e.high for e in row.estimates] == pytest.approx(expected[1])
-        assert {e.replicates for e in row.estimates} == {40}
+        assert {e.replicates for e in row.estimates} == {100}
 
 
 def test_a_second_model_is_compared_in_the_same_replicates() -> None:
@@ -247,7 +247,7 @@ def test_groups_widen_the_interval() -> None:
 
 def test_one_group_has_values_without_intervals() -> None:
     rows = [video(i, c, group=1) for i, c in enumerate(([0], [1]))]
-    report = evaluate([prediction(row, [0.5] * 5) for row in rows], FakeRelease(rows), bootstrap=20)
+    report = evaluate([prediction(row, [0.5] * 5) for row in rows], FakeRelease(rows), bootstrap=100)
     first = report.rows[0].ap
     assert (first.value, first.low, first.high) == (0.5, None, None)
     assert "one group" in str(first.reason)
@@ -255,7 +255,7 @@ def test_one_group_has_values_without_intervals() -> None:
 
 
 def test_one_video_has_no_values() -> None:
-    report = evaluate([prediction(TEST[0], [0.5] * 5)], FakeRelease([TEST[0]]), bootstrap=20)
+    report = evaluate([prediction(TEST[0], [0.5] * 5)], FakeRelease([TEST[0]]), bootstrap=100)
     rows = by_name(report.rows)
     assert rows["distorted_weird"].ap.reason == "every video is positive, so none is negative"
     assert rows["macro"].ap.reason == "no category has both positive and negative videos"
@@ -284,9 +284,18 @@ def test_no_bootstrap() -> None:
     assert report.rows[0].ap.reason == "no interval: bootstrap=0"
 
 
+@pytest.mark.parametrize("bootstrap", [1, 99])
+def test_too_few_replicates_make_no_interval(bootstrap: int) -> None:
+    found = evaluate(GOOD, FAKE, bootstrap=bootstrap).rows[0].ap
+    assert found.value is not None
+    assert (found.low, found.high) == (None, None)
+    assert f"bootstrap={bootstrap}" in str(found.reason)
+    assert evaluate(GOOD, FAKE, bootstrap=100).rows[0].ap.low is not None
+
+
 def test_seed_and_replicates_fix_the_intervals() -> None:
     release, records = many()
-    once, again, other = (evaluate(records, release, bootstrap=50, seed=seed).rows for seed in (1, 1, 2))
+    once, again, other = (evaluate(records, release, bootstrap=100, seed=seed).rows for seed in (1, 1, 2))
     assert once == again
     assert once != other
 
@@ -312,11 +321,11 @@ def test_order_changes_nothing(shuffle: random.Random, target: Any) -> None:
 def test_order_of_arrays_changes_nothing(shuffle: random.Random) -> None:
     rng = np.random.default_rng(0)
     truth, score, groups = rng.integers(0, 2, (30, 5)), rng.random((30, 5)).round(1), [f"g{i // 3}" for i in range(30)]
-    expected = evaluate_arrays(truth, score, groups, bootstrap=20, others={"half": np.full((30, 5), 0.5)})
+    expected = evaluate_arrays(truth, score, groups, bootstrap=100, others={"half": np.full((30, 5), 0.5)})
     order = list(range(30))
     shuffle.shuffle(order)
     found = evaluate_arrays(
-        truth[order], score[order], [groups[i] for i in order], bootstrap=20, others={"half": np.full((30, 5), 0.5)}
+        truth[order], score[order], [groups[i] for i in order], bootstrap=100, others={"half": np.full((30, 5), 0.5)}
     )
     assert found == expected
 
@@ -433,7 +442,7 @@ def test_parquet_and_json_lines_are_the_same_predictions(tmp_path: Path) -> None
     write_predictions(as_lines, GOOD)
     pq.write_table(pa.Table.from_pylist([{**record, "model": None} for record in GOOD]), as_rows)
     assert read_predictions(as_rows) == read_predictions(as_lines)
-    reports = [evaluate(path, FAKE, bootstrap=10) for path in (as_lines, as_rows, str(as_rows), GOOD)]
+    reports = [evaluate(path, FAKE, bootstrap=100) for path in (as_lines, as_rows, str(as_rows), GOOD)]
     assert len({report.to_json() for report in reports}) == 1
 
 
@@ -495,11 +504,11 @@ def test_files_that_are_not_there_or_of_another_kind(tmp_path: Path, name: str) 
 
 
 def test_report_carries_its_evidence() -> None:
-    report = evaluate([{**record, "model": "m"} for record in GOOD], FAKE, bootstrap=30, seed=7, threshold=0.4)
+    report = evaluate([{**record, "model": "m"} for record in GOOD], FAKE, bootstrap=100, seed=7, threshold=0.4)
     found = report.to_dict()
     expected = {
         "release": "fake", "release_version": "1.2", "manifest_sha256": "ab" * 32, "config": "unsafe", "split": "test",
-        "target": "multilabel", "n": 4, "groups": 4, "bootstrap": 30, "seed": 7, "threshold": 0.4, "model": "m",
+        "target": "multilabel", "n": 4, "groups": 4, "bootstrap": 100, "seed": 7, "threshold": 0.4, "model": "m",
         "numpy_version": np.__version__, "macro_categories": list(CATEGORIES[:4]), "baseline": None,
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected
@@ -521,7 +530,7 @@ def test_sha256_is_of_the_predictions_not_of_their_spelling() -> None:
 
 
 def test_text() -> None:
-    text = evaluate(GOOD, FAKE, bootstrap=30).to_text()
+    text = evaluate(GOOD, FAKE, bootstrap=100).to_text()
     lines = text.splitlines()
     assert lines[0].split() == ["n", "positives", "AP", "[95%]", "AUROC", "[95%]", "F1", "[95%]"]
     assert [line.split()[0] for line in lines[1:8]] == [*CATEGORIES, "macro", "micro"]
@@ -549,8 +558,8 @@ def test_the_embedded_sample_opens_by_name() -> None:
     release = Release.open("sample")
     rows = release.metadata("test", is_unsafe=True).to_pylist()
     records = [prediction(row, [float(c in row["categories"]) for c in range(5)]) for row in rows]
-    report = evaluate(records, "sample", bootstrap=50)
-    assert report.to_json() == evaluate(records, release, bootstrap=50).to_json()
+    report = evaluate(records, "sample", bootstrap=100)
+    assert report.to_json() == evaluate(records, release, bootstrap=100).to_json()
     assert report.n == len(rows)
     assert report.manifest_sha256 == release.manifest_sha256
     assert all(e.value == 1 for row in report.rows for e in row.estimates if e.value is not None)

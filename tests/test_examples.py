@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,20 @@ def test_videomae_trainer(
     assert "VideoMAE (model)" in capsys.readouterr().out
     with pytest.raises(InputError, match="no checkpoint folder"):
         module.main([*light, "--checkpoint", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("linear_probe", ["--release", "nowhere"]),
+        ("linear_probe", ["--checkpoint", "nowhere"]),
+        ("soft_labels", ["--release", "nowhere"]),
+        ("videomae_trainer", ["--checkpoint", "nowhere", "--cpu"]),
+    ],
+)
+def test_a_mistake_in_a_flag_is_a_sentence(name: str, flags: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode in (1, 2), done.stderr
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr

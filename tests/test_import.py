@@ -165,7 +165,7 @@ LAYERS = [
     {"records"},
     {"video", "sizes", "isolate", "_decode_child", "clips", "decoders", "mp4", "boxes", "nal", "sample_tables"},
     {"release", "manifest", "parts", "naming", "integrity", "rows", "votes", "dawid_skene", "filters", "values", "extras"}
-    | {"parquet", "footer", "thrift", "pages", "columns", "cell", "places"},
+    | {"parquet", "scan", "footer", "thrift", "pages", "columns", "cell", "places"},
     {"hub", "cache", "clip_file"},
     {"torch", "batch", "hf", "lazy_video", "arrow_cache", "orders", "ranks", "samplers", "stream_plan", "streaming", "loader"},
     {"baseline", "bench", "detector", "preview", "defenses", "evaluate", "metrics", "scores", "predictions", "_console"}

@@ -40,7 +40,7 @@ def test_ranked_by_macro_ap_whatever_the_order_of_the_files(sample: Release) -> 
 
 def test_soft_is_ranked_by_the_lowest_cross_entropy(sample: Release) -> None:
     files = {"a": toy(sample, noise=0.95), "b": toy(sample, noise=0.5)}
-    found = leaderboard(files, sample, target="soft", bootstrap=30)
+    found = leaderboard(files, sample, target="soft", bootstrap=100)
     assert [entry.name for entry in found.entries[:2]] == ["b", "a"]
     assert found.thresholds == "none"
     assert found.entries[-1].metrics["cross_entropy"].value is None
@@ -48,7 +48,7 @@ def test_soft_is_ranked_by_the_lowest_cross_entropy(sample: Release) -> None:
 
 def test_binary_and_a_release_without_votes(unvoted: Path) -> None:
     release = Release.open(unvoted)
-    found = leaderboard({"a": toy(release, unsafe=False)}, release, config="reviewed", target="binary", bootstrap=20)
+    found = leaderboard({"a": toy(release, unsafe=False)}, release, config="reviewed", target="binary", bootstrap=100)
     assert [entry.name for entry in found.entries] == ["a", "majority"]
     assert found.row == "unsafe"
     assert any("no video of the split has two votes" in note for note in found.notes)
@@ -74,3 +74,31 @@ def test_refusals(sample: Release) -> None:
         leaderboard({}, sample)
     with pytest.raises(FaultsError, match="no prediction"):
         leaderboard({"a": toy(sample), "b": toy(sample)[1:]}, sample)
+
+
+def test_it_carries_its_evidence(sample: Release) -> None:
+    files = {"a": toy(sample), "b": toy(sample, noise=0.8)}
+    held_out = {"a": toy(sample, "validation"), "b": toy(sample, "validation", noise=0.8)}
+    found = leaderboard(files, sample, validation=held_out, bootstrap=0).to_dict()
+    by_name = {entry["name"]: entry for entry in found["entries"]}
+    for name in files:
+        report = evaluate(files[name], sample, validation=held_out[name], bootstrap=0)
+        for key in ("release_commit", "package_version", "numpy_version", "python_version", "manifest_sha256", "split_sha256"):
+            assert found[key] == report.to_dict()[key]
+        for key in ("predictions_sha256", "validation_sha256", "thresholds"):
+            assert by_name[name][key] == report.to_dict()[key]
+            assert by_name[name][key]
+    fixed = leaderboard(files, sample, threshold=0.3, bootstrap=0).to_dict()["entries"][0]
+    assert fixed["validation_sha256"] is None
+    assert set(fixed["thresholds"].values()) == {0.3}
+    assert f"Python {found['python_version']}" in leaderboard(files, sample, bootstrap=0).to_text()
+
+
+def test_a_baseline_carries_the_hash_of_what_its_thresholds_were_chosen_on(sample: Release) -> None:
+    mine, theirs = toy(sample, "validation"), toy(sample, "validation", noise=0.8)
+    both = {"validation": mine, "baseline": toy(sample, noise=0.8), "baseline_validation": theirs}
+    found = evaluate(toy(sample), sample, bootstrap=0, **both).to_dict()
+    alone = evaluate(both["baseline"], sample, validation=theirs, bootstrap=0)
+    assert found["baseline"]["validation_sha256"] == alone.validation_sha256
+    assert found["baseline"]["validation_sha256"] != found["validation_sha256"]
+    assert found["majority"]["validation_sha256"] is None

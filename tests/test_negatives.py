@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 pytest.importorskip("sklearn")
 pytest.importorskip("torch")
+
+from unsafe_video_dataset import Release
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -65,3 +68,36 @@ def test_the_page(negatives: Any, tmp_path: Path) -> None:
     looks = re.findall(r"^\| (as drawn|tint \d+%) \| (in-domain|another source) \|", text, re.MULTILINE)
     expected = [f"tint {tint:.0%}" if tint else "as drawn" for tint in negatives.TINTS]
     assert looks == [(look, kind) for look in expected for kind in ("in-domain", "another source")]
+
+
+def test_the_page_is_that_of_the_result_beside_it(negatives: Any) -> None:
+    kept = ROOT / "docs" / "negatives.json"
+    if not kept.is_file():
+        pytest.skip("no result is kept yet: run benchmarks/negatives.py DIR --page docs/negatives.md")
+    result = json.loads(kept.read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "negatives.md").read_text(encoding="utf-8")
+    assert f"<!-- experiment -->\n{negatives.to_markdown(result)}\n<!-- /experiment -->" in page
+    assert result["manifest_sha256"][:12] in page
+
+
+@pytest.mark.slow
+def test_a_run_writes_page_and_result_with_the_table_of_the_page(
+    negatives: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TINTS": (0.0, 0.5), "REPEATS": 1, "BOOTSTRAP": 5}.items():
+        monkeypatch.setattr(negatives, name, value)
+    page = tmp_path / "negatives.md"
+    text = (ROOT / "docs" / "negatives.md").read_text(encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
+    release = Release.open("sample")
+    assert negatives.main(["--release", str(release.path), "--page", str(page)]) == 0
+    result = json.loads((tmp_path / "negatives.json").read_text(encoding="utf-8"))
+    assert result["manifest_sha256"] == release.manifest_sha256
+    assert release.manifest_sha256[:12] in page.read_text(encoding="utf-8")
+    assert sum(result["counts"].values()) == release.manifest["counts"]["videos"]
+
+    def shape(page: str) -> tuple[str, set[int], set[str]]:
+        lines = [line for line in page.splitlines() if line.startswith("|")]
+        return lines[0], {line.count("|") for line in lines}, {line.split("|")[2].strip() for line in lines[2:]}
+
+    assert shape(page.read_text(encoding="utf-8")) == shape(text)

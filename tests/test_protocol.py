@@ -42,7 +42,7 @@ def by_name(rows: Any) -> dict[str, Row]:
 def report(sample: Release) -> EvalReport:
     """Two toys on the sample, thresholds from validation."""
     return evaluate(
-        toy(sample), sample, validation=toy(sample, "validation"), bootstrap=60,
+        toy(sample), sample, validation=toy(sample, "validation"), bootstrap=100,
         baseline=toy(sample, noise=0.9, name="worse"), baseline_validation=toy(sample, "validation", noise=0.9, name="worse"),
     )  # fmt: skip
 
@@ -62,7 +62,7 @@ def test_thresholds_come_from_validation_alone(sample: Release, report: EvalRepo
         != report.thresholds
     )
     # AP and AUROC know no threshold.
-    plain = evaluate(toy(sample), sample, bootstrap=60)
+    plain = evaluate(toy(sample), sample, bootstrap=100)
     assert [row.ap for row in plain.rows] == [row.ap for row in report.rows]
     assert (plain.threshold, plain.threshold_source, plain.validation_sha256) == (0.5, "fixed", None)
     assert "fixed, not chosen" in plain.to_text()
@@ -125,7 +125,7 @@ def test_tpr_needs_enough_negatives(report: EvalReport) -> None:
 
 def test_soft_scores_the_shares_of_raters(sample: Release) -> None:
     records = toy(sample, unsafe=False)
-    found = evaluate(records, sample, config="reviewed", target="soft", bootstrap=40)
+    found = evaluate(records, sample, config="reviewed", target="soft", bootstrap=100)
     rows = sample.metadata("test").to_pylist()
     share = {row["video_id"]: row["soft_labels"] for row in rows}
     ids = [record["video_id"] for record in records]
@@ -153,7 +153,7 @@ def test_soft_needs_votes(unvoted: Path) -> None:
 
 def test_without_votes_the_ceiling_is_null_with_a_reason(unvoted: Path) -> None:
     release = Release.open(unvoted)
-    found = evaluate(toy(release), release, bootstrap=10)
+    found = evaluate(toy(release), release, bootstrap=100)
     assert found.ceiling.human == ()
     assert "no video of the split has two votes" in str(found.to_dict()["ceiling"]["reason"])
     assert "human ceiling: no video" in found.to_text()
@@ -161,7 +161,7 @@ def test_without_votes_the_ceiling_is_null_with_a_reason(unvoted: Path) -> None:
 
 
 def test_the_ceiling_does_not_depend_on_the_model(sample: Release, report: EvalReport) -> None:
-    other = evaluate(toy(sample, noise=0.9), sample, bootstrap=60)
+    other = evaluate(toy(sample, noise=0.9), sample, bootstrap=100)
     assert other.ceiling.human == report.ceiling.human
     assert report.ceiling.n == report.n
     answers = sum(len(row["votes"]) for row in sample.metadata("test", is_unsafe=True).to_pylist())
@@ -211,7 +211,7 @@ def test_tests_of_the_second_model(report: EvalReport) -> None:
 
 
 def test_against_itself_nothing_differs(sample: Release) -> None:
-    found = evaluate(toy(sample), sample, baseline=toy(sample), bootstrap=30)
+    found = evaluate(toy(sample), sample, baseline=toy(sample), bootstrap=100)
     assert found.baseline is not None
     assert {test.p for test in found.baseline.tests if test.p is not None} == {1.0}
 

@@ -17,6 +17,7 @@ import releases
 torch = pytest.importorskip("torch")
 
 from unsafe_video_dataset import BalancedSampler, GroupSampler, ShuffleSampler, UnsafeVideoDataset, orders  # noqa: E402
+from unsafe_video_dataset.columns import Texts  # noqa: E402
 from unsafe_video_dataset.errors import FilterError, InputError  # noqa: E402
 
 MAKERS: dict[str, Callable[..., Any]] = {
@@ -219,3 +220,47 @@ def test_one_a_group_goes_round() -> None:
         assert sorted(GROUPS[index] for index in order) == ["a", "b", "c", "d"]
         taken.update(order.tolist())
     assert dict(taken) == {**dict.fromkeys(range(6), 1), **dict.fromkeys((6, 7, 8), 2), 9: 6, 10: 3, 11: 3}
+
+
+# -- what it costs
+
+
+@every
+def test_an_order_is_built_once_an_epoch_whoever_asks(
+    dataset: UnsafeVideoDataset, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler, built = make(dataset, uneven="pad", num_replicas=3, rank=1), []
+    real = type(sampler)._positions
+
+    def counted(self: Any, rng: Any) -> Any:
+        built.append(self.epoch)
+        return real(self, rng)
+
+    monkeypatch.setattr(type(sampler), "_positions", counted)
+    for epoch in (0, 0, 1):
+        sampler.set_epoch(epoch)
+        order, length = sampler.order(), len(sampler)
+        assert len(list(sampler)) == length
+        assert sampler.padded in (True, False)
+        assert sampler.state_dict()["taken"] >= len(order)
+        assert sampler.at(10**9)["taken"] == len(order)
+    assert built == [0, 1]
+    with pytest.raises(ValueError, match="read-only"):
+        order[0] = 0
+
+
+@every
+def test_no_text_is_made_a_python_object(small: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = UnsafeVideoDataset(small, config="reviewed", split=None)
+    expected = list(make(dataset))
+    for name in ("__iter__", "__getitem__"):
+        real = getattr(Texts, name)
+        calls: list[Any] = []
+
+        def counted(self: Any, *given: Any, real: Any = real, calls: Any = calls) -> Any:
+            calls.append(given)
+            assert len(calls) < 3, "row by row"
+            return real(self, *given)
+
+        monkeypatch.setattr(Texts, name, counted)
+    assert list(make(dataset)) == expected

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
 import sys
+import uuid
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -33,6 +35,7 @@ __all__ = [
     "show_report",
     "tell",
     "text_table",
+    "usable_folder",
     "write_text",
 ]
 
@@ -92,3 +95,20 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def usable_folder(path: Path, flag: str) -> None:
+    """Raise `InputError` unless files can be written to a folder, or to one made there. Nothing is left."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    probe = path / f".probe-{uuid.uuid4().hex}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{flag} {str(path)!r} can't be used as a folder to write to ({reason}). Give another one.") from error
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # not made after all
+                folder.rmdir()

@@ -85,6 +85,8 @@ def train(
         steps = settings.epochs * -(-len(dataset) // settings.batch_size)
         prior = dataset.targets.mean(dim=0)
         run = Run(settings, release_sha256=release.manifest_sha256, steps=steps, prior=prior, device=where)
+        if rank == 0:
+            run.sweep(checkpoint)
         if resume and checkpoint.is_file():
             run.restore(checkpoint)
         elif resume and rank == 0:  # no error: a job that is started again and again asks to resume the first time too

@@ -1,6 +1,6 @@
 """`FrameCache`: decoded clips on disk, for the epochs after the first.
 
-<path>/frame-cache.json                  says what this folder is
+<path>/frame-cache.json                  says what this folder is, and its limit
        clips/<2 hex>/<video_id>-<key>.clip   a header (key, shape, checksum), then the frames as they are in memory
        parts/…                           clips that are being written; they get their name when they are whole
        usage                             bytes of all clips and parts; changed under the lock alone
@@ -32,7 +32,7 @@ from .clip_file import FORMAT, Clip, ClipKey, file_bytes, read_clip, write_clip
 from .errors import FilterError, InputError
 
 DEFAULT_MAX_BYTES = 32 * 10**9
-"""The limit of a cache that is given as a path: some 13,000 clips of 16 frames of 224x224."""
+"""The limit of a new cache that is given as a path: some 13,000 clips of 16 frames of 224x224."""
 _MARKER = {"what": "decoded clips of unsafe-video-dataset", "format": FORMAT}
 _SLACK = 16  # an eviction makes room for this part of the limit, so that the next ones need no scan
 _LEFT_OVER = 3600.0  # seconds after which a part has no writer any more
@@ -42,24 +42,27 @@ _CLOCK = 20_000_000  # ns: what a file system's clock may be behind
 class FrameCache:
     """Decoded clips in a folder of at most `max_bytes`, for any number of processes at once.
 
+    The limit is kept with the folder: without `max_bytes` it is the one given last, `DEFAULT_MAX_BYTES` at first.
+
     When it is full, the clips unused for longest go first; but nothing goes that was used since this object was made:
     epochs that do not fit would otherwise push out each clip before it is wanted again. What then has no room is decoded in
     every epoch, and a warning says so once. A damaged clip is removed and decoded anew. Where the disk is full or can't be
     written, work goes on without new clips, and a warning says so once.
 
     Random clips hold other frames in each epoch; datasets refuse to keep them unless `random_clips` is True. The folder (0700)
-    and files (0600) are the user's alone: it is a second copy of the videos. `purge` removes it, and so does
-    `unsafe-video purge` for a repository on the Hub. Nothing stays open, so it pickles and crosses forks; `counts` are those of
-    this process.
+    and files (0600) are the user's alone: it is a second copy of the videos. `purge` removes its clips, and so does
+    `unsafe-video purge` for this folder, or for the repository on the Hub that they came from. Nothing stays open, so it
+    pickles and crosses forks; `counts` are those of this process.
 
     Raises `InputError` for a folder that holds other files; `FilterError` for a limit below 1.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES, random_clips: bool = False) -> None:
-        if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
+    def __init__(self, path: str | os.PathLike[str], *, max_bytes: int | None = None, random_clips: bool = False) -> None:
+        if max_bytes is not None and (isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1):
             raise FilterError(f"max_bytes={max_bytes!r} must be a whole number of at least 1.")
         self.path = Path(path).expanduser().absolute()
-        self.max_bytes = max_bytes
+        kept = _kept_limit(self.path)
+        self.max_bytes = max_bytes or kept or DEFAULT_MAX_BYTES
         self.random_clips = random_clips
         self.counts = {"hits": 0, "misses": 0, "writes": 0, "damaged": 0, "evicted": 0, "no_room": 0}
         self._since = time.time_ns() - _CLOCK
@@ -165,9 +168,9 @@ class FrameCache:
                 if folder.stat().st_mode & 0o077:
                     folder.chmod(0o700)
             marker = self.path / "frame-cache.json"
-            if not marker.exists():
+            if not marker.exists() or _kept_limit(self.path) != self.max_bytes:
                 part = self.path / "parts" / f"marker-{uuid.uuid4().hex}"
-                part.write_text(json.dumps(_MARKER), encoding="utf-8")
+                part.write_text(json.dumps({**_MARKER, "max_bytes": self.max_bytes}), encoding="utf-8")
                 part.chmod(0o600)
                 part.replace(marker)
             self._sweep()
@@ -281,8 +284,20 @@ class FrameCache:
 
 
 def as_cache(cache: FrameCache | str | os.PathLike[str] | None) -> FrameCache | None:
-    """What a dataset takes as `cache=`: a path is a `FrameCache` there, with its default limit."""
+    """What a dataset takes as `cache=`: a path is a `FrameCache` there, with the limit that it has."""
     return cache if cache is None or isinstance(cache, FrameCache) else FrameCache(cache)
+
+
+def is_cache(folder: Path) -> bool:
+    """Whether a folder is that of a `FrameCache`."""
+    return (folder / "frame-cache.json").is_file()
+
+
+def _kept_limit(folder: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        limit = json.loads((folder / "frame-cache.json").read_text(encoding="utf-8")).get("max_bytes")
+        return limit if type(limit) is int and limit > 0 else None
+    return None
 
 
 def _names(folder: Path) -> list[str]:

@@ -36,6 +36,13 @@ class Answers:
     share: Floats
     rater: tuple[str, ...]
 
+    def part(self, mask: NDArray[np.bool_]) -> Answers:
+        """The answers on the videos of `mask`, their positions among these."""
+        kept = mask[self.video]
+        place = (np.cumsum(mask) - 1)[self.video[kept]]
+        raters = tuple(name for name, taken in zip(self.rater, kept, strict=True) if taken)
+        return Answers(place, self.answer[kept], self.label[kept], self.share[kept], raters)
+
 
 def leave_one_out(votes: Sequence[Sequence[Vote] | None], *, target: str, tie: str = "negative") -> Answers:
     """Answers of the videos with two votes or more, in the order of the videos and of their sorted `rater_id`s.
@@ -66,10 +73,10 @@ def leave_one_out(votes: Sequence[Sequence[Vote] | None], *, target: str, tie: s
     return Answers(place_of, np.concatenate(answer or empty), np.concatenate(label or empty), np.array(share), tuple(raters))
 
 
-def human_ceiling(design: Design, answers: Answers, scores: Floats, thresholds: Floats) -> Ceiling:
-    """The ceiling of `design`'s videos and the model's `scores` [n, k] beside it; see `Ceiling`."""
+def human_ceiling(design: Design, answers: Answers, scores: Floats, thresholds: Floats, *, where: str = "the split") -> Ceiling:
+    """The ceiling of `design`'s videos and the model's `scores` [n, k] beside it; see `Ceiling`. `where` they are."""
     if not len(answers.video):
-        return Ceiling(reason="no video of the split has two votes, so there is no human to compare with")
+        return Ceiling(reason=f"no video of {where} has two votes, so there is no human to compare with")
     label = answers.label if design.soft else answers.label.astype(np.int64)
     base = replace(
         design,

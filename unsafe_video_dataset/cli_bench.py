@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ._console import add_json, epilog, print_json, show
+from ._console import add_json, epilog, print_json, show, usable_folder
 from ._ending import ended_cleanly
 from .errors import InputError
 
@@ -46,15 +46,17 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.peers is not None:
         names = tuple(name.strip() for name in arguments.peers.split(",") if name.strip())
         settings = BenchSettings(**{**vars(settings), "peers": names})
+    if arguments.out is not None:
+        usable_folder(arguments.out, "--out")
     with ended_cleanly():
         result = run(settings, progress=not arguments.json)
-    written = write(result, arguments.out) if arguments.out is not None else []
-    if arguments.json:
+    if arguments.json:  # printed first: what was measured is there whatever becomes of the files
         print_json(result)
     else:
         show(*blocks(result))
-        if written:
-            print(f"\nWritten to {arguments.out}: {', '.join(path.name for path in written)}")
+    written = write(result, arguments.out) if arguments.out is not None else []
+    if written and not arguments.json:
+        print(f"\nWritten to {arguments.out}: {', '.join(path.name for path in written)}")
     return 1 if result["failed"] else 0
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._console import add_json, epilog, load_module, print_json, show_report, write_text
+from ._console import add_json, epilog, load_module, print_json, show_report, usable_folder, write_text
 from .errors import InputError
 from .release import SAMPLE, Release
 from .taxonomy import SPLITS
@@ -65,6 +65,8 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.plots is not None:
+        usable_folder(arguments.plots, "--plots")
     release, options = Release.open(arguments.release, config="metadata"), _options(arguments)
     options["validation"] = arguments.validation
     pair = {"baseline": arguments.baseline, "baseline_validation": arguments.baseline_validation}

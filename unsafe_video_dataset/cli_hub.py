@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ._console import Line, add_json, epilog, make_table, print_json, show, tell
+from .cache import FrameCache, is_cache
 from .errors import InputError, TermsNotAccepted, plain
 from .integrity import VerifyReport
 from .naming import is_repo_id, taken_for_a_repository
@@ -204,10 +205,11 @@ def _add_purge(commands: Any) -> None:
         "purge",
         help="remove every copy of a repository from this machine",
         description="Remove every copy that this package made of a repository, wherever it is: downloads, rows that datasets "
-        "cached, clips, exports, reports. Exit code 0 only if nothing is left; what is left is listed.",
+        "cached, clips, exports, reports. Or the decoded clips in one folder of a FrameCache, whatever release they were made "
+        "from. Exit code 0 only if nothing is left; what is left is listed.",
         **epilog("unsafe-video purge org/repo"),
     )
-    parser.add_argument("repo_id", metavar="ORG/REPO")
+    parser.add_argument("repo_id", metavar="ORG/REPO", help="a repository, or a folder that cache= was given")
     parser.add_argument("--cache-dir", type=Path, help="only what lives here (default: every cache folder that was used)")
     add_json(parser)
     parser.set_defaults(call=_purge)
@@ -217,6 +219,8 @@ def _purge(arguments: argparse.Namespace) -> int:
     from .hub.purge import purge_all
     from .hub.store import size_text
 
+    if is_cache(Path(arguments.repo_id)):
+        return _purge_cache(Path(arguments.repo_id), as_json=arguments.json)
     done = purge_all(arguments.repo_id, cache_dir=arguments.cache_dir)
     for sentence in done.left:
         tell("warning", sentence)
@@ -225,6 +229,17 @@ def _purge(arguments: argparse.Namespace) -> int:
     else:
         print(f"Removed {done.files} files ({size_text(done.bytes)}) of {arguments.repo_id}.")
     return 1 if done.left else 0
+
+
+def _purge_cache(folder: Path, *, as_json: bool) -> int:
+    from .hub.store import size_text
+
+    files, size = FrameCache(folder).purge()
+    if as_json:
+        print_json({"folder": str(folder), "files": files, "bytes": size})
+    else:
+        print(f"Removed {files} files ({size_text(size)}) of the cache {folder}.")
+    return 0
 
 
 def _add_log(commands: Any) -> None:

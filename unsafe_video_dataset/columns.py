@@ -6,6 +6,7 @@ Arrow column takes the bytes of its texts, once.
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
@@ -87,6 +88,22 @@ def fixed_bytes(texts: pa.StringArray, length: int) -> npt.NDArray[np.bytes_] | 
     if data is None or not (np.diff(places) == length).all():
         return None
     return np.frombuffer(data, f"S{length}", len(texts), int(places[0]))
+
+
+def encoded(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:
+    """Texts in UTF-8 as one numpy array of bytes; `Texts` that are all as long as the first without a copy."""
+    found = fixed_bytes(texts._array, len(texts[0] or "")) if isinstance(texts, Texts) and len(texts) else None
+    return np.array([text.encode() for text in texts], np.bytes_) if found is None else found
+
+
+def lines_sha256(texts: npt.NDArray[np.bytes_]) -> str:
+    """sha256 of texts with a line feed between each two."""
+    letters = np.ascontiguousarray(texts).view(np.uint8).reshape(len(texts), texts.itemsize)
+    if not len(texts) or not letters.all():  # a shorter text is filled with zeros
+        return hashlib.sha256(b"\n".join(texts.tolist())).hexdigest()
+    lines = np.full((len(texts), letters.shape[1] + 1), ord("\n"), np.uint8)
+    lines[:, :-1] = letters
+    return hashlib.sha256(lines.ravel()[:-1].data).hexdigest()
 
 
 def all_differ(texts: pa.ChunkedArray, length: int) -> bool:

@@ -107,6 +107,12 @@ class Run:
         finally:
             partial.unlink(missing_ok=True)
 
+    @staticmethod
+    def sweep(path: Path) -> None:
+        """Remove what runs that were killed while they saved left beside a checkpoint. For the one process that saves there."""
+        for partial in path.parent.glob(f".{path.name}.*"):
+            partial.unlink(missing_ok=True)
+
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint. Raises `InputError` if it is damaged or comes from other settings or another release."""
         state = _read_checkpoint(path, self.device)

@@ -18,6 +18,8 @@ from .taxonomy import CATEGORIES
 Floats = NDArray[np.float64]
 Samples = Mapping[str, Floats]  # metric -> [rows, 1 + B]: a row a label, then macro and micro; column 0 is the sample
 METRICS = ("ap", "auroc", "f1", *FPRS)
+LEAST_REPLICATES = 100
+"""Fewer leave two or three replicates in a tail of 2.5%, or none: no interval is made of them."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class Design:
             reason = "no interval: one group, so there is nothing to resample"
         elif not len(drawn):
             reason = "no interval: bootstrap=0"
+        elif len(drawn) < LEAST_REPLICATES:
+            reason = f"no interval: bootstrap={len(drawn)}, and {LEAST_REPLICATES} replicates or more have 2.5% tails"
         elif 2 * len(defined) < len(drawn):
             reason = f"no interval: only {len(defined)} of {len(drawn)} bootstrap replicates have both classes"
         if reason:

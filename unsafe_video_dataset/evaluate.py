@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .ceiling import human_ceiling, leave_one_out
+from .ceiling import Answers, human_ceiling, leave_one_out
 from .compare import significance
 from .errors import FilterError
 from .estimates import Design, Samples, make_design, minus
@@ -117,7 +117,7 @@ def evaluate(
         majority=_majority(task, design, mine, threshold, validation is not None),
         baseline=second,
         ceiling=human_ceiling(design, answers, model.scores, model.thresholds.array),
-        slices=tuple(_slices(task, design, model)),
+        slices=tuple(_slices(task, design, model, answers)),
         notes=_notes(task, model, paired=second is not None),
     )
 
@@ -156,6 +156,7 @@ def compared(design: Design, model: Model, mine: Samples, other: Model, *, name:
         predictions_sha256=predictions_sha256(other.records),
         model=other.name,
         tests=significance(design.row_names, gaps, right, corrected=design.names),
+        validation_sha256=None if other.validation is None else predictions_sha256(other.validation),
     )
 
 
@@ -178,7 +179,7 @@ def _majority(task: Task, design: Design, mine: Samples, threshold: float | None
     return Comparison("majority", design.rows(samples), design.rows(minus(mine, samples)), constants, used)
 
 
-def _slices(task: Task, design: Design, model: Model) -> list[Slice]:
+def _slices(task: Task, design: Design, model: Model, answers: Answers) -> list[Slice]:
     found = []
     for by in SLICES:
         values = task.values(by)
@@ -187,7 +188,9 @@ def _slices(task: Task, design: Design, model: Model) -> list[Slice]:
             part = design.part(mask)
             rows: tuple[Row, ...] = part.rows(part.samples(model.scores[mask], model.thresholds.array))
             groups = len(np.unique(part.groups))
-            found.append(Slice(by, value, int(mask.sum()), groups, _macro(part), rows))
+            cuts, where = model.thresholds.array, f"{by.replace('_', ' ')} {value}"
+            ceiling = human_ceiling(part, answers.part(mask), model.scores[mask], cuts, where=where)
+            found.append(Slice(by, value, int(mask.sum()), groups, _macro(part), rows, ceiling))
     return found
 
 

@@ -51,6 +51,19 @@ class Where:
         """The columns that the filters look at."""
         return tuple(_COLUMNS[name] for name, value in self.filters.items() if value is not None)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Those of `columns` that hold one of few names a row: best read as dictionaries."""
+        return tuple(name for name in self.columns if name in ("generator", "prompt_source"))
+
+    def may_pass(self, bounds: Mapping[str, tuple[Any, Any]]) -> bool:
+        """Whether rows can pass whose columns lie within these bounds (lowest, highest); one without bounds may be anything.
+
+        Nulls are not in bounds: they pass where `not_stated` is asked for, and nowhere else.
+        """
+        asked = ((_POSSIBLE.get(name), _COLUMNS[name], value) for name, value in self.filters.items() if value is not None)
+        return all(test(*bounds[column], value) for test, column, value in asked if test is not None and column in bounds)
+
     def mask(self, table: pa.Table) -> pa.ChunkedArray | pa.Array | None:
         """A boolean a row, null where the filtered value is; None where every row passes. Text columns may be dictionaries."""
         masks = [_TERMS[name](table[_COLUMNS[name]], value) for name, value in self.filters.items() if value is not None]
@@ -80,7 +93,18 @@ def nothing_passes(name: str, counts: Mapping[str, Any], filters: Mapping[str, o
 
 
 def _in(column: pa.ChunkedArray, names: Sequence[str | None]) -> pa.ChunkedArray:
-    return pc.is_in(column, value_set=pa.array(names, pa.string()))
+    wanted = pa.array(names, pa.string())
+    if not pa.types.is_dictionary(column.type):
+        return pc.is_in(column, value_set=wanted)
+    chunks = []
+    for chunk in column.chunks:  # a look at each name, not at each row
+        passes = pc.is_in(chunk.dictionary, value_set=wanted).take(chunk.indices)
+        chunks.append(pc.fill_null(passes, None in names))
+    return pa.chunked_array(chunks, pa.bool_())
+
+
+def _names_within(low: str, high: str, names: Sequence[str]) -> bool:
+    return any(name == NOT_STATED or low <= name <= high for name in names)
 
 
 _COLUMNS = {
@@ -98,4 +122,10 @@ _TERMS: dict[str, Callable[[Any, Any], Any]] = {
     "is_unsafe": pc.equal,
     "min_raters": pc.greater_equal,
     "min_agreement": pc.greater_equal,
+}
+_POSSIBLE: dict[str, Callable[[Any, Any, Any], bool]] = {
+    "generators": _names_within,
+    "prompt_sources": _names_within,
+    "is_unsafe": lambda low, high, value: bool(low <= value <= high),
+    "min_raters": lambda low, high, value: bool(high >= value),
 }

@@ -31,7 +31,8 @@ class BadFooter(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """A column chunk: `stored` bytes from `start` on. `lowest` and `highest` are bounds of its values, where they are known.
+    """A column chunk: `stored` bytes from `start` on. `lowest` and `highest` are bounds of its values, `nulls` how many
+    are null, where they are known.
 
     `kind` and `codec` are parquet-format's numbers of the physical type and the compression.
     """
@@ -45,6 +46,7 @@ class Column:
     elsewhere: bool
     lowest: bytes | None
     highest: bytes | None
+    nulls: int | None
 
     @property
     def is_text(self) -> bool:
@@ -117,6 +119,7 @@ def _column(chunk: dict[int, Any]) -> Column:
         elsewhere=bool(chunk.get(1)),
         lowest=_bound(statistics.get(6)),
         highest=_bound(statistics.get(5)),
+        nulls=None if statistics.get(3) is None else _count(statistics[3]),
     )
 
 

@@ -28,8 +28,9 @@ ALPHA = 0.05
 @dataclass(frozen=True)
 class Entry:
     """A predictor of the table. `gap` is its first metric minus the leader's, `p_holm` that of no difference to the leader,
-    corrected over all models; `like_first`: it can't be told from the leader (p_holm >= 0.05). `rank` is None for the
-    majority and the human, which are no competitors."""
+    corrected over all models; `like_first`: it can't be told from the leader (p_holm >= 0.05). `thresholds` are its own, a
+    label each, and `validation_sha256` of the predictions that they were chosen on. `rank` is None for the majority and the
+    human, which are no competitors."""
 
     name: str
     rank: int | None
@@ -39,6 +40,8 @@ class Entry:
     p_holm: float | None = None
     like_first: bool | None = None
     predictions_sha256: str | None = None
+    thresholds: Mapping[str, float] | None = None
+    validation_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Leaderboard:
 
     release: str
     release_version: str
+    release_commit: str | None
     manifest_sha256: str
     config: str
     split: str
@@ -58,6 +62,9 @@ class Leaderboard:
     bootstrap: int
     seed: int
     thresholds: str
+    package_version: str
+    numpy_version: str
+    python_version: str
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
 
@@ -94,10 +101,12 @@ class Leaderboard:
         return f"{markdown_table(self.table())}\n\n{notes}\n\n> {self._evidence()}\n"
 
     def _evidence(self) -> str:
+        commit = f", commit {self.release_commit[:12]}" if self.release_commit else ""
         return (
-            f"release {self.release} {self.release_version} (manifest {self.manifest_sha256[:12]}), split {self.split} "
+            f"release {self.release} {self.release_version} (manifest {self.manifest_sha256[:12]}{commit}), split {self.split} "
             f"({self.split_sha256[:12]}), config {self.config}, target {self.target}, {self.n} videos in {self.groups} groups, "
-            f"thresholds {self.thresholds}, bootstrap {self.bootstrap}, seed {self.seed}"
+            f"thresholds {self.thresholds}, bootstrap {self.bootstrap}, seed {self.seed}, package {self.package_version}, "
+            f"numpy {self.numpy_version}, Python {self.python_version}"
         )
 
 
@@ -143,8 +152,13 @@ def leaderboard(
         row, corrected = design.rows(samples[name])[place], adjusted.get(name)
         gap = design.rows(gaps[name])[place].metrics[first] if name in gaps else None
         like = None if corrected is None else corrected >= ALPHA
-        sha = predictions_sha256(models[name].records)
-        entries.append(Entry(name, rank, _shown(row.metrics, target), gap, tests.get(name), corrected, like, sha))
+        model = models[name]
+        evidence: dict[str, Any] = {
+            "predictions_sha256": predictions_sha256(model.records),
+            "thresholds": None if target == "soft" else model.thresholds.values,
+            "validation_sha256": None if model.validation is None else predictions_sha256(model.validation),
+        }
+        entries.append(Entry(name, rank, _shown(row.metrics, target), gap, tests.get(name), corrected, like, **evidence))
     # The majority and the human of the report on the leader: neither depends on the model.
     report = evaluate(
         predictions[leader], release=task.release, config=config, split=split, target=target, bootstrap=bootstrap, seed=seed,
@@ -152,7 +166,9 @@ def leaderboard(
     )  # fmt: skip
     notes = [f"ranked by {TITLES[first]} ({design.row_names[place]}); =: not told apart from the first (p >= {ALPHA:g})"]
     if report.majority.rows:
-        entries.append(Entry("majority", None, _shown(report.majority.rows[place].metrics, target)))
+        entries.append(
+            Entry("majority", None, _shown(report.majority.rows[place].metrics, target), thresholds=report.majority.thresholds)
+        )
     if report.ceiling.human:
         entries.append(Entry("human", None, _shown(report.ceiling.human[place].metrics, target)))
         notes.append("human: a rater against the other raters' label; `evaluate` scores a model against the same labels")
@@ -161,6 +177,10 @@ def leaderboard(
     return Leaderboard(
         release=report.release,
         release_version=report.release_version,
+        release_commit=report.release_commit,
+        package_version=report.package_version,
+        numpy_version=report.numpy_version,
+        python_version=report.python_version,
         manifest_sha256=report.manifest_sha256,
         config=config,
         split=split,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,32 +52,38 @@ def repeated(factors: NDArray[np.float64], rng: np.random.Generator) -> Indices:
     return rng.permutation(np.repeat(np.arange(len(factors)), whole))
 
 
-def one_a_group(groups: Sequence[str], rng: np.random.Generator, *, epoch: int, turn: np.random.Generator) -> Indices:
+def one_a_group(
+    groups: Sequence[str] | NDArray[Any], rng: np.random.Generator, *, epoch: int, turn: np.random.Generator
+) -> Indices:
     """One video of each group, in random order. Which one goes round with the epoch, so that none is left out for ever.
 
     `turn` draws the order inside each group; it must be the same in every epoch.
     """
-    members = _members(groups)
-    chosen = [rows[turn.permutation(len(rows))[epoch % len(rows)]] for rows in members]
-    return rng.permutation(np.array(chosen, dtype=np.int64))
+    _, rows, starts, sizes = _shuffled_groups(groups, turn)
+    return rng.permutation(rows[starts + epoch % sizes])
 
 
-def apart(groups: Sequence[str], rng: np.random.Generator) -> Indices:
+def apart(groups: Sequence[str] | NDArray[Any], rng: np.random.Generator) -> Indices:
     """Every video once; the videos of a group lie as far apart as an even spread over the epoch allows."""
-    keys = np.empty(len(groups))
-    for rows in _members(groups):
-        keys[rng.permutation(rows)] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    number, rows, starts, sizes = _shuffled_groups(groups, rng)
+    of_row = number[rows]
+    keys = np.empty(len(rows))
+    keys[rows] = (np.arange(len(rows)) - starts[of_row] + rng.random(len(starts))[of_row]) / sizes[of_row]
     return np.argsort(keys, kind="stable").astype(np.int64)
 
 
-def together(groups: Sequence[str], rng: np.random.Generator) -> Indices:
+def together(groups: Sequence[str] | NDArray[Any], rng: np.random.Generator) -> Indices:
     """Every video once; groups in random order, the videos of a group next to each other."""
-    members = _members(groups)
-    return np.concatenate([rng.permutation(members[number]) for number in rng.permutation(len(members))])
+    number, rows, starts, _ = _shuffled_groups(groups, rng)
+    place = rng.permutation(len(starts))
+    return rows[np.argsort(place[number[rows]], kind="stable")]
 
 
-def _members(groups: Sequence[str]) -> list[Indices]:
-    """The rows of each group, groups in the order of their names."""
-    _, inverse = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    order = np.argsort(inverse, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(inverse[order])) + 1)
+def _shuffled_groups(
+    groups: Sequence[str] | NDArray[Any], rng: np.random.Generator
+) -> tuple[Indices, Indices, Indices, Indices]:
+    """The number of each row's group (by name), all rows group by group and in random order inside each, and where each
+    group starts among these and how many it has."""
+    _, number, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    rows = np.lexsort((rng.permutation(len(number)), number))
+    return number.astype(np.int64), rows.astype(np.int64), np.cumsum(sizes) - sizes, sizes

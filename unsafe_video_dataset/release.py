@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Container, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from .pages import check_group
 from .parquet import check_videos, groups_with, read_columns, reading
 from .parts import Part
 from .places import Places
-from .records import arrow_schema
+from .records import Kind, arrow_schema
 from .taxonomy import CONFIGS, SPLITS
 from .values import check_values
 
@@ -245,9 +245,10 @@ class Release:
     def _read(self, name: str, schema: pa.Schema, where: Where | None = None) -> pa.Table:
         path = self._file(name)
         footer, read = self.footer(path), (path, None, *schema.names)
-        table = read_columns(path, schema, where, footer=footer, checked=read in self._checked)
+        kind: Kind = "annotation" if name.startswith("data/annotations/") else "video"
+        check = partial(check_values, kind, place=self.path / name)
+        table = read_columns(path, schema, where, footer=footer, checked=read in self._checked, check=check)
         self._checked.add(read)
-        check_values("annotation" if name.startswith("data/annotations/") else "video", table, self.path / name)
         if not name.startswith("data/annotations/") and not all_differ(table["video_id"], 16):
             raise IntegrityError(f"{name} of release {self.path} holds a video_id twice. Get the release anew.")
         return self.keep(table)

@@ -116,6 +116,7 @@ def notes(report: EvalReport) -> list[str]:
     for reason in dict.fromkeys(e.reason for row in report.rows for e in row.metrics.values() if e.reason):
         where = [row.name for row in report.rows if any(reason == e.reason for e in row.metrics.values())]
         found.append(f"{', '.join(where)}: {reason}")
+    found += [f"human ceiling: {part.ceiling.reason}" for part in report.slices if part.ceiling.reason and report.ceiling.human]
     for row in report.rows:
         first = next(iter(row.metrics.values()))
         if first.low is not None and first.replicates < report.bootstrap:
@@ -179,12 +180,15 @@ def _tests(other: Comparison) -> Table:
 
 
 def _sliced(by: str, parts: Sequence[Slice], shown: Sequence[str]) -> Table:
-    head = (by, "n", "row", *(f"{TITLES[name]} [95%]" for name in shown))
+    beside = "f1" if "f1" in shown else "brier"  # what a rater's yes or no has a value of
+    head = (by, "n", "row", *(f"{TITLES[name]} [95%]" for name in shown), f"human {TITLES[beside]} [95%]")
     lines = []
     for part in parts:
+        people = {row.name: cell(row.metrics[beside]) for row in part.ceiling.human}
         for row in part.rows:
             if row.name not in CATEGORIES and row.name != "micro":
-                lines.append((part.value, str(part.n), row.name, *(cell(row.metrics[name]) for name in shown)))
+                own = (cell(row.metrics[name]) for name in shown)
+                lines.append((part.value, str(part.n), row.name, *own, people.get(row.name, "-")))
     return Table(f"by {by.replace('_', ' ')}", head, tuple(lines))
 
 

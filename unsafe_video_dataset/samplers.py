@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from . import orders
+from .columns import encoded, lines_sha256
 from .errors import InputError, one_of
 from .orders import Indices
 from .ranks import here
@@ -54,17 +55,22 @@ class EpochSampler(Sampler[int]):
         self.epoch = 0
         self.start = 0  # how much of the epoch's list all processes together have taken before the next pass
         self._from = self._given = 0  # where the current pass began, and how many indices this process gave out in it
-        self._by_id = np.argsort(np.asarray(dataset.video_ids, dtype="S16"))  # the order must not depend on that of rows
-        digest = hashlib.sha256("\n".join(sorted(dataset.video_ids)).encode())
-        self._identity = {"sampler": type(self).__name__, "seed": seed, "videos_sha256": digest.hexdigest()}
+        ids = encoded(dataset.video_ids)
+        self._by_id = np.argsort(ids)  # the order must not depend on that of rows
+        self._built: tuple[int, Indices] | None = None  # an epoch, and its order
+        self._identity = {"sampler": type(self).__name__, "seed": seed, "videos_sha256": lines_sha256(ids[self._by_id])}
 
     @abstractmethod
     def _positions(self, rng: np.random.Generator) -> Indices:
         """The order of the current epoch, in positions among the videos sorted by id. `rng` follows from seed and epoch."""
 
     def order(self) -> Indices:
-        """The current epoch's list for all processes: indices into the dataset, int64."""
-        return np.asarray(self._by_id[self._positions(np.random.default_rng([self.seed, self.epoch]))], dtype=np.int64)
+        """The current epoch's list for all processes: indices into the dataset, int64, read-only. Built once an epoch."""
+        if self._built is None or self._built[0] != self.epoch:
+            found = self._by_id[self._positions(np.random.default_rng([self.seed, self.epoch]))].astype(np.int64)
+            found.flags.writeable = False
+            self._built = self.epoch, found
+        return self._built[1]
 
     def set_epoch(self, epoch: int) -> None:
         """Which epoch comes next; a new one begins at its start, one that was loaded goes on."""
@@ -167,9 +173,9 @@ class GroupSampler(EpochSampler):
     def __init__(self, dataset: UnsafeVideoDataset, *, spread: Spread = "apart", **options: Any) -> None:
         super().__init__(dataset, **options)
         self.spread = one_of(spread, get_args(Spread), "spread")
-        self._groups: Sequence[str] = [dataset.group_ids[row] for row in self._by_id]
+        self._groups = encoded(dataset.group_ids)[self._by_id]
         self._identity["spread"] = spread
-        self._identity["groups_sha256"] = hashlib.sha256("\n".join(self._groups).encode()).hexdigest()
+        self._identity["groups_sha256"] = lines_sha256(self._groups)
 
     def _positions(self, rng: np.random.Generator) -> Indices:
         if self.spread == "apart":

@@ -84,7 +84,8 @@ class Comparison:
     """Another predictor on the same videos and bootstrap replicates: its rows, and `differences` = model minus it.
 
     Both are empty, with a `reason`, where it does not exist. `scores` are a constant predictor's scores by label,
-    `thresholds` its own. `tests` says which differences are more than chance.
+    `thresholds` its own, `validation_sha256` of the predictions that they were chosen on. `tests` says which differences
+    are more than chance.
     """
 
     name: str
@@ -96,12 +97,13 @@ class Comparison:
     model: str | None = None
     tests: tuple[Significance, ...] = ()
     reason: str | None = None
+    validation_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The model on the videos with one value of `by` (generator, prompt_source, agreement). `macro_categories` may differ
-    from slice to slice: then their macro rows are not comparable."""
+    """The model on the videos with one value of `by` (generator, prompt_source, agreement), and the human ceiling on these.
+    `macro_categories` may differ from slice to slice: then their macro rows are not comparable."""
 
     by: str
     value: str
@@ -109,6 +111,7 @@ class Slice:
     groups: int
     macro_categories: tuple[str, ...]
     rows: tuple[Row, ...]
+    ceiling: Ceiling
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import pickle
 from collections.abc import Iterator
@@ -11,8 +10,10 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
+from .columns import Texts, encoded, lines_sha256
 from .errors import InputError, one_of
 from .ranks import here
 from .release import SAMPLE, Release
@@ -67,14 +68,13 @@ class UnsafeVideoIterableDataset(IterableDataset[Sample]):
         self.items = UnsafeVideoDataset(release, **options)
         self.shuffle, self.buffer_size, self.uneven = shuffle, buffer_size, uneven
         self.num_replicas, self.rank = here(num_replicas, rank)
-        blocks = _blocks(release, split)
-        block = np.array([blocks[video_id] for video_id in self.items.video_ids], dtype=np.int64)
-        self._rows = np.lexsort((np.asarray(self.items.video_ids, dtype="S16"), block))  # stored order
+        ids = encoded(self.items.video_ids)
+        block = _blocks(release, split, ids)
+        self._rows = np.lexsort((ids, block))  # stored order
         self._block = block[self._rows]
-        ids = "\n".join(self.items.video_ids[row] for row in self._rows)
         self._identity = {
             "sampler": type(self).__name__,
-            "videos_sha256": hashlib.sha256(ids.encode()).hexdigest(),
+            "videos_sha256": lines_sha256(ids[self._rows]),
             "seed": self.items.seed,
             "shuffle": shuffle,
             "buffer_size": buffer_size if shuffle else 0,
@@ -172,25 +172,35 @@ class _Reader:
         return self._held.pop(video_id)
 
 
-def _blocks(release: Release, split: str | None) -> dict[str, int]:
+def _blocks(release: Release, split: str | None, ids: NDArray[np.bytes_]) -> Positions:
     """The number of each video's row group in the order of the data files, as far as the manifest and metadata tell.
 
     A guess where videos were withdrawn or row groups have another size: reads cost more then, nothing else depends on it.
     """
     table = release.metadata(split, columns=["video_id", "split", "is_unsafe"])
-    rows: dict[str, list[str]] = {}
-    for row in table.to_pylist():
-        rows.setdefault(f"{'unsafe' if row['is_unsafe'] else 'not_unsafe'}/{row['split']}", []).append(row["video_id"])
-    numbers: dict[str, int] = {}
+    every, unsafe = encoded(Texts(table["video_id"])), table["is_unsafe"].to_numpy()
+    splits = encoded(Texts(table["split"]))
+    place = np.argsort(every)
+    numbers = np.empty(len(every), np.int64)  # in the order of sorted ids
     first = 0
-    for key, ids in sorted(rows.items()):
-        starts = (f"data/{key}-", f"data/{key}.")
-        files = sorted(
-            (entry["path"], entry["rows"]) for entry in release.manifest["files"] if entry["path"].startswith(starts)
-        )
-        inside = [first_row // _GROUP + (number << 32) for number, (_, count) in enumerate(files) for first_row in range(count)]
-        inside += [inside[-1] if inside else 0] * max(len(ids) - len(inside), 0)
-        _, order = np.unique(inside[: len(ids)], return_inverse=True)
-        numbers |= {video_id: first + int(place) for video_id, place in zip(sorted(ids), order, strict=True)}
-        first += int(order.max()) + 1
-    return numbers
+    for folder in ("not_unsafe", "unsafe"):
+        for name in sorted(np.unique(splits).tolist()):
+            here = np.flatnonzero((unsafe == (folder == "unsafe"))[place] & (splits == name)[place])
+            if len(here):
+                block = _groups_of(release, f"{folder}/{name.decode()}", len(here))
+                numbers[here] = first + block
+                first += int(block[-1]) + 1
+    return numbers[np.searchsorted(every[place], ids)]
+
+
+def _groups_of(release: Release, key: str, count: int) -> Positions:
+    """Numbers of the row groups of so many rows of a folder and split, sorted by id; rows too many are in the last one."""
+    starts = (f"data/{key}-", f"data/{key}.")
+    sizes = [entry["rows"] for entry in sorted(release.manifest["files"], key=lambda entry: str(entry["path"]))
+             if entry["path"].startswith(starts)]  # fmt: skip
+    numbers, first = [], 0
+    for size in sizes:
+        numbers.append(first + np.arange(size, dtype=np.int64) // _GROUP)
+        first += -(-size // _GROUP)
+    found = np.concatenate([*numbers, np.full(count, max(first - 1, 0), np.int64)])
+    return found[:count]

@@ -1,7 +1,8 @@
 """One measurement in a process of its own: `python -m unsafe_video_dataset.bench.child JOB`; the result is written to the
 job's `result` file, a temporary name first.
 
-A job is a JSON object with `task` (`epoch`, `prepare`, `stages`, `epochs`, `opening`), `result` and what the task takes.
+A job is a JSON object with `task` (`epoch`, `agreement`, `prepare`, `stages`, `epochs`, `opening`), `result` and what the task
+takes.
 """
 
 from __future__ import annotations
@@ -70,7 +71,6 @@ def epoch(job: Mapping[str, Any]) -> dict[str, Any]:
         "cpu_seconds": cpu,
         "first_batch_seconds": until_first,
         "shapes": sorted(shapes),
-        "agreement": _agreement(peer.name, job) if job.get("reference") and peer.pixels else None,
     }
 
 
@@ -88,13 +88,14 @@ def _rest(first: Any, iterator: Any) -> tuple[list[str], set[str]]:
     return seen, shapes
 
 
-def _agreement(name: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """The loader's clips of the small layout against `reference`, ours: largest and mean difference in grey levels."""
-    root = Path(job["reference"])
+def agreement(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A loader's clips of the small layout against `reference`, ours: largest and mean difference in grey levels."""
+    peer, root = PEERS[job["peer"]], Path(job["reference"])
+    _quiet(peer.modules)
     layout = Layout.load(root)
     most, total, count, same = 0, 0.0, 0, True
-    load = Load(workers=0, batch_size=2, size=job["size"], cache=str(cache_folder(layout)) if PEERS[name].cached else None)
-    for ids, video in PEERS[name].open(layout, load):
+    load = Load(workers=0, batch_size=2, size=job["size"], cache=str(cache_folder(layout)) if peer.cached else None)
+    for ids, video in peer.open(layout, load):
         for video_id, clip in zip(ids, video.numpy(), strict=True):
             mine = np.load(root / f"{video_id}.npy")
             same &= clip.dtype == mine.dtype and clip.shape == mine.shape
@@ -110,7 +111,7 @@ def prepare(job: Mapping[str, Any]) -> dict[str, Any]:
     _quiet(peer.modules)
     for root in job["layouts"]:
         if peer.prepare is not None:
-            peer.prepare(Layout.load(Path(root)))
+            peer.prepare(Layout.load(Path(root)), Load(batch_size=job["batch_size"], size=job["size"]))
     return {}
 
 
@@ -129,8 +130,8 @@ def _quiet(modules: tuple[str, ...]) -> None:
 
 
 def _task(name: str) -> Any:
-    if name in ("epoch", "prepare"):
-        return {"epoch": epoch, "prepare": prepare}[name]
+    if name in ("epoch", "agreement", "prepare"):
+        return {"epoch": epoch, "agreement": agreement, "prepare": prepare}[name]
     return importlib.import_module(f".{name}", __package__).measure
 
 

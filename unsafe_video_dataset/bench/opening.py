@@ -38,7 +38,7 @@ FILTERS: dict[str, tuple[dict[str, Any], str, str]] = {
 
 def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     """One part in this process: `seconds`, `cpu_seconds`, `added_bytes` (highest resident set above that before), or for the
-    filters the median seconds of each over five, and their numbers of rows."""
+    filters the median seconds and CPU seconds (all threads) of each over five, and their numbers of rows."""
     release, what = Path(job["release"]), job["part"]
     if what == "duckdb":
         return _filters(_duckdb(release))
@@ -80,13 +80,17 @@ def _read_alone(release: Path, how: Mapping[str, Any]) -> int:
 
 def _filters(queries: Mapping[str, Callable[[], int]]) -> dict[str, Any]:
     rows = {name: query() for name, query in queries.items()}  # the first of each reads from disk and imports
-    times: dict[str, list[float]] = {name: [] for name in queries}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in queries}
     for _ in range(_REPEATS):
         for name, query in queries.items():
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             query()
-            times[name].append(time.perf_counter() - start)
-    return {"filters": {name: {"rows": rows[name], "seconds": spread(values)["median"]} for name, values in times.items()}}
+            times[name].append((time.perf_counter() - start, time.process_time() - cpu))
+    found = {}
+    for name, pairs in times.items():
+        seconds, cpu_seconds = (spread(values)["median"] for values in zip(*pairs, strict=True))
+        found[name] = {"rows": rows[name], "seconds": seconds, "cpu_seconds": cpu_seconds}
+    return {"filters": found}
 
 
 def _duckdb(release: Path) -> dict[str, Callable[[], int]]:
@@ -121,8 +125,8 @@ def _forget_peak() -> None:
 
 
 def combine(rounds: Sequence[Mapping[What, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Medians and spreads over rounds. `ratio` of a filter is the median of ours / duckdb within a round, None without duckdb;
-    `pyarrow` the time of reading its columns alone.
+    """Medians and spreads over rounds. `ratio` of a filter is the spread of ours / duckdb within a round, None without duckdb;
+    `pyarrow` the time of reading its columns alone; `cpu` holds the same four of CPU time.
 
     Raises `ValueError` where ours and duckdb find another number of rows.
     """
@@ -136,16 +140,28 @@ def combine(rounds: Sequence[Mapping[What, Mapping[str, Any]]]) -> dict[str, Any
         counts = {one["rows"] for one in [*mine, *theirs]}
         if len(counts) != 1:
             raise ValueError(f"filter {name!r} gives {sorted(counts)} rows")
-        alone = [one["pyarrow"]["filters"][name]["seconds"] for one in rounds if "pyarrow" in one]
-        ratios = [a["seconds"] / b["seconds"] for a, b in zip(mine, theirs, strict=False)]
-        filters.append(
-            {
-                "filter": name,
-                "rows": counts.pop(),
-                "ours": spread([one["seconds"] for one in mine]),
-                "duckdb": spread([one["seconds"] for one in theirs]) if theirs else None,
-                "ratio": spread(ratios) if ratios else None,
-                "pyarrow": spread(alone) if alone else None,
-            }
-        )
+        alone = [one["pyarrow"]["filters"][name] for one in rounds if "pyarrow" in one]
+        pairs = [
+            (one["ours"]["filters"][name], one["duckdb"]["filters"][name]) for one in rounds if {"ours", "duckdb"} <= one.keys()
+        ]
+        times, cpu = (_compared(mine, theirs, alone, pairs, key) for key in ("seconds", "cpu_seconds"))
+        filters.append({"filter": name, "rows": counts.pop(), **times, "cpu": cpu})
     return {"rows": rounds[0]["dataset"]["rows"], "rounds": len(rounds), **parts, "filters": filters}
+
+
+def _compared(
+    mine: Sequence[Mapping[str, float]],
+    theirs: Sequence[Mapping[str, float]],
+    alone: Sequence[Mapping[str, float]],
+    pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]],
+    key: str,
+) -> dict[str, Any]:
+    def over(found: Sequence[float]) -> dict[str, float] | None:
+        return spread(found) if found else None
+
+    return {
+        "ours": over([one[key] for one in mine]),
+        "duckdb": over([one[key] for one in theirs]),
+        "ratio": over([ours[key] / other[key] for ours, other in pairs if other[key]]),
+        "pyarrow": over([one[key] for one in alone]),
+    }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ class Peer:
     open: Callable[[Layout, Load], Iterable[Batch]]
     modules: tuple[str, ...]
     install: str
-    prepare: Callable[[Layout], None] | None = None
+    prepare: Callable[[Layout, Load], None] | None = None
     cached: bool = False
     later: bool = False
     pixels: bool = True
@@ -114,8 +114,8 @@ def _others(name: str) -> Callable[[Layout, Load], Iterable[Batch]]:
     return open_
 
 
-def _write(name: str) -> Callable[[Layout], None]:
-    def prepare(layout: Layout) -> None:
+def _write(name: str) -> Callable[[Layout, Load], None]:
+    def prepare(layout: Layout, load: Load) -> None:
         from . import others
 
         getattr(others, name)(layout)
@@ -123,8 +123,8 @@ def _write(name: str) -> Callable[[Layout], None]:
     return prepare
 
 
-def _fill_cache(layout: Layout) -> None:
-    for _ in _ours(layout, Load(cache=str(cache_folder(layout)))):
+def _fill_cache(layout: Layout, load: Load) -> None:
+    for _ in _ours(layout, replace(load, cache=str(cache_folder(layout)))):
         pass
 
 

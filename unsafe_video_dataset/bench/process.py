@@ -54,15 +54,16 @@ def tree_bytes(pid: int) -> int:
     return int(total)
 
 
-def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+def run_job(job: dict[str, Any], folder: Path, *, seconds: float | None = None) -> dict[str, Any]:
     """Run `child` on a job in a new process; its result, with `peak_bytes` sampled ten times a second.
 
-    Raises `ChildFailed` where it ends with an error. An interrupt ends the process and its workers.
+    Raises `ChildFailed` where it ends with an error, or has not ended after so many `seconds`. Then, and at an interrupt, the
+    process and its workers are ended.
     """
     result = folder / f"{uuid.uuid4().hex}.json"
     command = [sys.executable, "-m", "unsafe_video_dataset.bench.child", json.dumps(job | {"result": str(result)})]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_environment(), start_new_session=True
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_environment(job), start_new_session=True
     )
     peak, stop = [0], threading.Event()
 
@@ -73,7 +74,10 @@ def run_job(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        end_group(process)
+        raise ChildFailed(f"it had not ended after {seconds:.0f} s, and was stopped") from error
     except BaseException:
         end_group(process)
         raise
@@ -97,8 +101,8 @@ def end_group(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def _environment() -> dict[str, str]:
-    """One thread in every library, no network, no progress bars."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+def _environment(job: dict[str, Any]) -> dict[str, str]:
+    """No network, no progress bars, and one thread in every library; tables are opened with as many as a library likes."""
+    one = {} if job["task"] == "opening" else dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     quiet = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1", "DO_NOT_TRACK": "1"}
     return {**os.environ, **one, **quiet}

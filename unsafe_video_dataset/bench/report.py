@@ -7,6 +7,7 @@ from typing import Any
 
 from .._tables import Table, make_table, markdown_table
 from .._terminal import plain_blocks
+from .targets import targets_table
 
 Result = Mapping[str, Any]
 Rows = list[tuple[str, ...]]
@@ -15,6 +16,7 @@ _HEADER = (
     "loader",
     "clips/s",
     "to best peer",
+    "to memory copy",
     "CPU ms a clip",
     "IQR",
     "to libav",
@@ -45,6 +47,7 @@ def _row(result: Result, row: Mapping[str, Any]) -> tuple[str, ...]:
         result["peers"][row["peer"]]["title"],
         _number(speed, "median"),
         _number(speed, "to_best_peer", 2),
+        _number(speed, "to_memory", 2) if row["peer"] == "ours-cache" else "-",
         _number(cpu, "median"),
         f"{_figure(cpu['low'])}-{_figure(cpu['high'])}" if cpu else "-",
         _number(cpu, "to_limit", 2),
@@ -122,15 +125,33 @@ def opening_tables(result: Result) -> list[tuple[tuple[str, ...], Rows]]:
             f"{one['rows']:,}",
             f"{1000 * one['ours']['median']:.0f}",
             f"{1000 * one['duckdb']['median']:.0f}" if one["duckdb"] else "-",
-            f"{one['ratio']['median']:.2f}" if one["ratio"] else "-",
+            _within(one["ratio"]),
             f"{1000 * one['pyarrow']['median']:.0f}" if one["pyarrow"] else "-",
+            f"{1000 * one['cpu']['ours']['median']:.0f}",
+            _within(one["cpu"]["ratio"]),
         )
         for one in found["filters"]
     ]
     return [
         (("call", "seconds", "IQR", "CPU seconds", "memory added at most, MB"), first),
-        (("filter", "rows found", "ours, ms", "duckdb, ms", "ours / duckdb", "pyarrow reads the columns, ms"), second),
+        (_FILTER_HEADER, second),
     ]
+
+
+_FILTER_HEADER = (
+    "filter",
+    "rows found",
+    "ours, ms",
+    "duckdb, ms",
+    "ours / duckdb",
+    "pyarrow reads the columns, ms",
+    "ours, CPU ms",
+    "CPU, ours / duckdb",
+)
+
+
+def _within(ratio: Mapping[str, float] | None) -> str:
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})" if ratio else "-"
 
 
 def to_text(result: Result) -> str:
@@ -151,12 +172,13 @@ def blocks(result: Result) -> list[Table | str]:
         parts.append(_memory_line(result))
     if result["opening"]:
         parts += [f"{result['opening']['rows']:,} rows", *(make_table(*one) for one in opening_tables(result))]
+    parts += ["Targets", targets_table(result)]
     return [*parts, *result["missing"].values(), *result["failed"].values()]
 
 
 def sections(result: Result) -> dict[str, str]:
     """The generated parts of `docs/benchmarks.md`, by the name of their markers."""
-    found = {"machine": _what(result) + "\n"}
+    found = {"machine": _what(result) + "\n", "targets": markdown_table(targets_table(result)) + "\n"}
     tables = [
         f"### {_many(workers, 'worker')}\n\n{_markdown(*loaders_table(result, workers))}"
         for workers in result["settings"]["workers"]

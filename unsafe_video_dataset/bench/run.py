@@ -50,6 +50,7 @@ def run(settings: BenchSettings, *, progress: bool = True) -> dict[str, Any]:
         bench = _Bench(settings, Path(folder), progress)
         peers = bench.prepare([peer for name, peer in PEERS.items() if name in names and name not in missing])
         rounds = bench.rounds(peers)
+        bench.compare(peers)
         profile = bench.other({"task": "stages", "clips": settings.profile_clips})
         epochs = bench.other({"task": "epochs", "epochs": settings.epochs, "workers": max(settings.workers)}, bench.few)
         opened = bench.opening()
@@ -135,15 +136,20 @@ class _Bench:
     def _measure(self, peer: Peer, workers: int, number: int) -> None:
         empty = self.folder / "empty-cache"
         job = {"task": "epoch", "workers": workers, "layout": str(self.layout.root), "empty": str(empty), **self._common(peer)}
-        job["reference"] = None if peer.name in self.agreement else str(self.small.root)
         found = self._try(peer, job)
         shutil.rmtree(empty, ignore_errors=True)
-        if found is None:
-            return
-        agreement = found.pop("agreement")
-        if agreement is not None:
-            self.agreement[peer.name] = agreement
-        self.runs.append({"peer": peer.name, "workers": workers, "round": number, **found})
+        if found is not None:
+            self.runs.append({"peer": peer.name, "workers": workers, "round": number, **found})
+
+    def compare(self, peers: Sequence[Peer]) -> None:
+        """How far each loader's clips are from ours: processes of their own, so that no measured one pays for it."""
+        for peer in tqdm([peer for peer in peers if peer.pixels], desc="pixels", disable=not self.progress):
+            found = None
+            if peer.name not in self.failed:
+                found = self._try(peer, {"task": "agreement", "reference": str(self.small.root), **self._common(peer)})
+            if found is not None:
+                del found["peak_bytes"]
+                self.agreement[peer.name] = found
 
     def _common(self, peer: Peer) -> dict[str, Any]:
         return {"peer": peer.name, "batch_size": self.settings.batch_size, "size": self.settings.size}
@@ -151,7 +157,7 @@ class _Bench:
     def _try(self, peer: Peer, job: dict[str, Any]) -> dict[str, Any] | None:
         """A measurement; where a loader breaks, its runs go and it is listed as failed: half a loader compares to nothing."""
         try:
-            return run_job(job, self.folder)
+            return run_job(job, self.folder, seconds=self.settings.job_seconds)
         except ChildFailed as error:
             self.failed[peer.name] = f"{peer.title} failed: {error}"
             self.runs = [one for one in self.runs if one["peer"] != peer.name]
@@ -161,7 +167,8 @@ class _Bench:
         """A measurement that compares no loaders; None, and a sentence in `failed`, where it breaks."""
         more = {"layout": str((layout or self.layout).root), "size": self.settings.size, "batch_size": self.settings.batch_size}
         try:
-            return run_job(job | more | {"folder": str(self.folder), "seed": self.settings.seed}, self.folder)
+            whole = job | more | {"folder": str(self.folder), "seed": self.settings.seed}
+            return run_job(whole, self.folder, seconds=self.settings.job_seconds)
         except ChildFailed as error:
             self.failed[job["task"]] = f"The measurement {job['task']!r} failed: {error}"
             return None

@@ -17,7 +17,8 @@ class BenchSettings:
 
     `copies` files are made of each clip, with the same frames and other bytes, so that an epoch is `copies` times as long.
     `twin` is a release of many rows without videos, to open and filter; None leaves that out.
-    `minutes` bounds the comparison: a further round starts only if one as long as the longest so far still fits.
+    `minutes` bounds the comparison: a further round starts only if one as long as the longest so far still fits. A measurement
+    that has not ended after `job_seconds` is stopped, and listed as failed.
     """
 
     clips: Path | None = None
@@ -37,14 +38,17 @@ class BenchSettings:
     epoch_clips: int = 16
     twin: Path | None = None
     opening_rounds: int = 3
+    job_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         least = {"generated": 1, "generated_size": 32, "copies": 1, "rounds": 1, "batch_size": 1, "size": 8}
+        least |= {"job_seconds": 1}
         low = [
             f"{name}={getattr(self, name)}: at least {value}" for name, value in least.items() if getattr(self, name) < value
         ]
         low += [f"workers={self.workers}: one or more numbers from 0"] if not self.workers or min(self.workers) < 0 else []
         low += ["seed: 0 or more"] if self.seed < 0 else []
+        low += ["peers: name one at least, or leave them out for all"] if self.peers is not None and not self.peers else []
         if low:
             raise InputError(f"These settings can't be used: {'; '.join(low)}.")
 

@@ -41,7 +41,7 @@ def summarize(runs: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]) -> li
     between rounds changes neither. The best peer is that with the best median of the measure at that number of workers;
     the limit is the loader of kind `"limit"` (`"memory"`, the limit of a cache, is in `to_memory`). A ratio is
     loader / reference whichever is better, so for CPU, seconds and bytes below 1 is better. None where there is nothing
-    to compare with.
+    to compare with. `quartiles` holds the spread of each of these ratios over the rounds.
     """
     table: dict[tuple[int, str], dict[int, dict[str, float | None]]] = {}
     for run in runs:
@@ -63,6 +63,11 @@ def summarize(runs: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]) -> li
                         "to_best_peer": _ratio(rounds, here.get(best or ""), measure),
                         "to_limit": _ratio(rounds, _of_kind(here, kinds, "limit"), measure),
                         "to_memory": _ratio(rounds, _of_kind(here, kinds, "memory"), measure),
+                        "quartiles": {
+                            "to_best_peer": _ratios(rounds, here.get(best or ""), measure),
+                            "to_limit": _ratios(rounds, _of_kind(here, kinds, "limit"), measure),
+                            "to_memory": _ratios(rounds, _of_kind(here, kinds, "memory"), measure),
+                        },
                     }
                 )
             rows.append(row)
@@ -89,13 +94,18 @@ def _of_kind(here: Mapping[str, Rounds], kinds: Mapping[str, str], kind: str) ->
 
 
 def _ratio(mine: Rounds, reference: Rounds | None, measure: str) -> float | None:
-    """Median over the rounds that both have."""
+    found = _ratios(mine, reference, measure)
+    return None if found is None else found["median"]
+
+
+def _ratios(mine: Rounds, reference: Rounds | None, measure: str) -> dict[str, float] | None:
+    """Spread over the rounds that both have."""
     found = []
     for number, one in mine.items():
         top, bottom = one[measure], (reference or {}).get(number, {}).get(measure)
         if top is not None and bottom:
             found.append(top / bottom)
-    return spread(found)["median"] if found else None
+    return spread(found) if found else None
 
 
 def slope(values: Sequence[float], *, skip: int = 0) -> dict[str, float] | None:
