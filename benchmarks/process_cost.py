@@ -1,8 +1,9 @@
 """What a command costs: CPU seconds, wall-clock and peak memory of it and everything that it starts (Linux).
 
 CPU seconds are the figure to trust on a machine that others use too: they count the work and not the waiting. They hold
-every process below the command, also those that outlive their parent (workers of a fork server, daemons of Ray): this
-process adopts orphans, waits for them, and asks the system what all of its children used together.
+every process below the command, also those that outlive their parent (workers of a fork server): this process adopts
+orphans, waits for them, and asks the system what all of its children used together. What a process's children used is
+lost where it lets them go without waiting for them; Ray's node does so with workers, so with Ray it is a lower bound.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _kept(path: Path, raw: Path, stage: str, workers: int) -> dict[str, Any]:
     """The row that stands at `path`, else measured and put there."""
     if not path.exists():
         found = {"videos": json.loads((raw / "twin.json").read_bytes())["videos"]} | _one(
-            _recipe(raw, sheets="sheets" in path.name), raw / "work-scale" / stage, stage, workers
+            _recipe(raw, sheets="sheets" in path.name), raw, stage, workers
         )
         path.write_text(json.dumps(found) + "\n", encoding="utf-8")
     row: dict[str, Any] = json.loads(path.read_bytes())
@@ -73,18 +73,19 @@ def _recipe(raw: Path, *, sheets: bool) -> Path:
     return path
 
 
-def _one(recipe: Path, folder: Path, stage: str, workers: int) -> dict[str, Any]:
+def _one(recipe: Path, raw: Path, stage: str, workers: int) -> dict[str, Any]:
     words = ("run", str(recipe), "--only", stage, "--from", stage, "--workers", str(workers), "--json")
     cost = measured([*COMMAND, *words], environment={**os.environ, **ONE_THREAD})
     if cost.returncode:
         raise RuntimeError(f"stage {stage} failed: {cost.errors[-2000:]}")
     ran = next(one for one in json.loads(cost.output)["stages"] if one["stage"] == stage)
+    folders = [raw / "work-scale" / stage] + ([raw / "release-scale"] if stage == "write" else [])
     return {
         "stage": stage,
         "rows": ran["rows"],
         "cpu_seconds": round(cost.cpu_seconds, 3),
         "wall_seconds": round(cost.wall_seconds, 3),
         "peak_bytes": cost.peak_bytes,
-        "disk_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "disk_bytes": sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()),
         "load": round(os.getloadavg()[0], 1),
     }

@@ -10,8 +10,6 @@ from paper_page import table
 from scale_cores import K
 from scale_plan import DAY, MACHINE_BYTES, MACHINE_CORES, SPREAD, Laws, Part, Planned, breaks_first, plan, times
 
-from unsafe_video_dataset.builders.vision.neighbours import EXHAUSTIVE_UP_TO
-
 GIB = 2**30
 _LARGEST = 2048 * GIB  # of memory in a machine that can be rented by the hour
 _DOES = {
@@ -53,18 +51,18 @@ def page(result: Mapping[str, Any]) -> str:
         "(the median of any two; 1 is linear, 2 is every pair), and what lies beyond them is that law and no measurement. What "
         "they take at the twins' sizes is left out of the slopes above:",
         _cores(result, laws),
-        f"Above {EXHAUSTIVE_UP_TO:,} hashes dedup looks into buckets. It has {laws.hashes:.1f} distinct hashes a video.",
+        f"Dedup has {laws.hashes:.1f} distinct hashes a video and compares every pair of them. {_search(result)}",
         f"## {videos:,} videos",
         f"{videos / sizes[-1]:,.0f} times the largest twin: an order of magnitude, not a promise. Each stage is taken to get "
         f"the share of videos that it gets in the twin. A machine has {MACHINE_CORES} cores and {MACHINE_BYTES / GIB:.0f} GiB. "
-        "Videos of 512x512 have 16 times the pixels: about so many times the hours of probe, and no more of the others.",
+        "Videos of 512x512 have 16 times the pixels: about so many times the hours of probe, and more bytes for write to copy.",
         _plan(found),
         "What the hours are made of:",
         _parts(found),
-        f"{_spread(found)} The other stages run in one process on one core: more machines don't help, memory does.",
+        f"{_spread(found)} The other stages run in one process on one core, but for the search of near pairs, which faiss "
+        "spreads over the cores of its machine: more machines don't help, memory does.",
         "## What breaks first",
-        "The number of raw videos at which one machine is out of memory, or busy for a day (all its cores for "
-        f"{' and '.join(SPREAD)}, one core for the others), smallest first:",
+        "The number of raw videos at which one machine is out of memory, or busy for a day with one stage, smallest first:",
         table(("raw videos", "stage", "limit"), [(_round(n), stage, what) for n, stage, what in breaks_first(found)]),
         "## What to do about it, and what that costs",
         _remedies(found, videos),
@@ -74,7 +72,7 @@ def page(result: Mapping[str, Any]) -> str:
 
 def _short(found: Sequence[Planned], videos: int) -> str:
     first, stage, what = breaks_first(found)[0]
-    worst = max(found, key=lambda one: one.hours)
+    worst = max(found, key=lambda one: one.cpu_seconds)
     most = max(found, key=lambda one: one.memory)
     total = sum(one.cpu_seconds for one in found) / 3600
     share = worst.cpu_seconds / 3600 / total
@@ -149,8 +147,19 @@ def _cores(result: Mapping[str, Any], laws: Laws) -> str:
     return table(header, rows)
 
 
+def _search(result: Mapping[str, Any]) -> str:
+    """How many times as long buckets take, where both were measured."""
+    seconds = {(row["core"], row["n"]): row["cpu_seconds"] for row in result["cores"]}
+    both = sorted(n for core, n in seconds if core == "search_buckets" and ("search_all", n) in seconds)
+    ratios = ", ".join(f"{seconds['search_buckets', n] / seconds['search_all', n]:.0f} at {n:,}" for n in both)
+    return (
+        "Buckets (16 bits of a hash and their neighbours) find the same pairs, but take several times as long at every size "
+        f"({ratios}): both grow as the square, so more videos don't change that."
+    )
+
+
 def _plan(found: Sequence[Planned]) -> str:
-    header = ("stage", "rows in", "core hours", "memory, GiB", "on disk, GB", "machines", "hours", "fits one machine up to")
+    header = ("stage", "rows in", "core hours", "memory, GiB", "on disk, GB", "machines", "hours", "one machine does up to")
     rows = []
     for one in found:
         machines = str(one.machines)
@@ -189,19 +198,18 @@ def _spread(found: Sequence[Planned]) -> str:
 
 def _remedies(found: Sequence[Planned], videos: int) -> str:
     by_name = {one.stage: one for one in found}
-    search = next(part for part in by_name["dedup"].parts if part.name.startswith("search"))
+    search = next(part for part in by_name["dedup"].parts if part.name == "search_all")
     density = next(part for part in by_name["cluster"].parts if part.name == "hdbscan")
     means = next(part for part in by_name["cluster"].parts if part.name == "kmeans")
     lines = [
         _memory([one for one in found if one.memory > MACHINE_BYTES], videos),
-        f"**Near duplicates.** The search takes {_hours(search)} and {search.bytes / GIB:,.0f} GiB: buckets of 16 bits fill up "
-        f"with {search.of:,.0f} hashes (power {search.power:.2f}; real hashes are less even, and take longer). faiss uses all "
-        "cores that it may, and buckets can be dealt to machines by key: "
-        f"{math.ceil(search.cpu_seconds / (MACHINE_CORES * DAY))} machines end within a day. Longer keys (three of 21 bits) "
-        "look at a quarter of the candidates. The pairs that are found join on one machine: union-find is nearly linear.",
+        f"**Near duplicates.** The search takes {_hours(search)} for {search.of:,.0f} hashes (power {search.power:.2f}) and "
+        f"{search.of * 8 / GIB:,.1f} GiB of hashes. faiss uses all cores, and rows can be dealt to machines, each of which "
+        f"holds all hashes: {math.ceil(search.cpu_seconds / (MACHINE_CORES * DAY))} machines end within a day (there is no "
+        "command for that). The pairs that are found join on one machine: union-find is nearly linear.",
         f"**Clusters.** HDBSCAN would take {_hours(density)} on one core (power {density.power:.2f}), k-means {_hours(means)}. "
-        "Both make sheets for people to look at: 100,000 videos do for k-means, with one pass to assign the rest, "
-        "and HDBSCAN has no such pass and stays on the sample. The recipe has no setting for a sample yet.",
+        "Both make sheets for people to look at, for which a sample may do: k-means then assigns the rest in one pass, "
+        "HDBSCAN has no such pass and stays on the sample. The recipe has no setting for a sample yet.",
         f"**Votes.** {by_name['votes'].cpu_seconds / 3600:,.1f} core hours for the answers of some six people to each of "
         f"{by_name['votes'].rows:,.0f} videos: at this size people are the cost that matters.",
     ]
@@ -221,7 +229,8 @@ def _memory(tight: Sequence[Planned], videos: int) -> str:
 
 
 def _hours(part: Part) -> str:
-    return f"{part.cpu_seconds / 3600:,.0f} core hours"
+    hours = part.cpu_seconds / 3600
+    return f"{hours:,.0f} core hours" if hours >= 1 else "less than a core hour"
 
 
 def _machine(size: float) -> str:

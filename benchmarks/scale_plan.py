@@ -10,11 +10,11 @@ from typing import Any
 from scale_fit import Line, Power, line, power
 
 from unsafe_video_dataset.builders.stages.cluster import ClusterSettings
-from unsafe_video_dataset.builders.vision.neighbours import EXHAUSTIVE_UP_TO
 
 SPREAD = ("ingest", "probe")  # stages that work video by video, on as many machines as there are
 # What a stage does besides its rows: the cores, each with the number of times it runs.
-PARTS = {"dedup": ("search", "duplicate_groups"), "cluster": ("kmeans", "hdbscan"), "split": ("split_groups",)}
+PARTS = {"dedup": ("search_all", "duplicate_groups"), "cluster": ("kmeans", "hdbscan"), "split": ("split_groups",)}
+THREADED = ("search_all",)  # faiss computes on all cores of a machine, the other cores on one
 DAY = 86_400.0
 HOUR = 3_600.0
 MACHINE_CORES = 16
@@ -87,18 +87,21 @@ class Laws:
 
     def _cores(self, stage: str, rows: float) -> list[Part]:
         found = []
-        for name in PARTS.get(stage, ()):
-            of, core = rows, name
-            if name == "search":
-                of = rows * self.hashes
-                core = "search_all" if of <= EXHAUSTIVE_UP_TO else "search_buckets"
+        for core in PARTS.get(stage, ()):
+            of = rows * self.hashes if core == "search_all" else rows
             cpu, memory = self.cores[core]
-            found.append(Part(core, of, cpu.power, cpu.at(of) * times(name), memory.at(of)))
+            found.append(Part(core, of, cpu.power, cpu.at(of) * times(core), memory.at(of)))
         return found
 
     def seconds(self, stage: str, videos: float) -> float:
         """CPU seconds of a stage."""
         return sum(part.cpu_seconds for part in self.parts(stage, videos))
+
+    def wall(self, stage: str, videos: float, machines: int = 1) -> float:
+        """Seconds of a stage on so many machines; only stages that spread make use of more than one."""
+        spread = machines * MACHINE_CORES if stage in SPREAD else 1
+        parts = self.parts(stage, videos)
+        return sum(part.cpu_seconds / (MACHINE_CORES if part.name in THREADED else spread) for part in parts)
 
     def memory(self, stage: str, videos: float) -> float:
         """Bytes at the peak of a stage: its tables and the largest of its cores, which run one after the other."""
@@ -125,7 +128,6 @@ def plan(result: Mapping[str, Any], videos: float) -> list[Planned]:
         spread = stage in SPREAD
         by_time = math.ceil(seconds / (MACHINE_CORES * DAY))
         machines = max(by_time, math.ceil(memory / MACHINE_BYTES)) if spread else 1
-        cores = machines * MACHINE_CORES if spread else 1
         found.append(
             Planned(
                 stage=stage,
@@ -134,9 +136,9 @@ def plan(result: Mapping[str, Any], videos: float) -> list[Planned]:
                 memory=memory,
                 disk=lines["disk"].at(videos * laws.shares[stage]),
                 machines=machines,
-                hours=seconds / cores / HOUR,
+                hours=laws.wall(stage, videos, machines) / HOUR,
                 fits=_largest(lambda n, s=stage: laws.memory(s, n), MACHINE_BYTES),
-                day=_largest(lambda n, s=stage: laws.seconds(s, n), DAY * (MACHINE_CORES if spread else 1)),
+                day=_largest(lambda n, s=stage: laws.wall(s, n), DAY),
             )
         )
     return found
