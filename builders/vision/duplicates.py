@@ -76,7 +76,7 @@ def find_matches(
     *,
     kind: str,
     min_quality: int,
-    exhaustive: bool | None = None,
+    exhaustive: bool = True,
 ) -> list[Match]:
     """Pairs of videos with any frames within `related.distance`, sorted by ids. `kind` is a hash kind.
 

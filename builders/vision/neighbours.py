@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from unsafe_video_dataset.errors import MissingDependency
 
-EXHAUSTIVE_UP_TO = 300_000  # distinct hashes; above it buckets are quicker than comparing every pair
 _CHUNK = 4096
 _BUCKET_BITS = 16
 
 
 def near_pairs(
-    hashes: NDArray[np.uint8], radius: int, *, exhaustive: bool | None = None
+    hashes: NDArray[np.uint8], radius: int, *, exhaustive: bool = True
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]]:
     """Rows of `hashes` (uint8 [N, bytes]) at most `radius` bits apart, in blocks of (left, right, distance), left < right.
 
-    Rows that are equal are left out: give distinct ones. `exhaustive` compares every pair (`IndexBinaryFlat`); None does so
-    up to 300,000 rows. Beyond that `IndexBinaryMultiHash` looks into buckets of 16 bits with up to f bits flipped. Two hashes
-    of 16 m bits that differ in at most m (f + 1) - 1 bits agree up to f flips in one of the m parts, so with
-    f = radius // m no pair is missed: the recall is 1, only the time differs. Raises `MissingDependency` without faiss.
+    Rows that are equal are left out: give distinct ones. `exhaustive` compares every pair (`IndexBinaryFlat`), which was
+    quicker at every size that was measured (docs/scale.md). Without it `IndexBinaryMultiHash` looks into buckets of 16 bits
+    with up to f bits flipped. Two hashes of 16 m bits that differ in at most m (f + 1) - 1 bits agree up to f flips in one of
+    the m parts, so with f = radius // m no pair is missed: the recall is 1, only the time differs. Raises `MissingDependency`
+    without faiss.
     """
     try:
         import faiss
@@ -34,8 +34,6 @@ def near_pairs(
     if not len(hashes):
         return
     bits = hashes.shape[1] * 8
-    if exhaustive is None:
-        exhaustive = len(hashes) <= EXHAUSTIVE_UP_TO
     index: Any = faiss.IndexBinaryFlat(bits)
     if not exhaustive:
         parts = bits // _BUCKET_BITS
