@@ -150,6 +150,17 @@ def test_the_sequential_point_stops_and_its_rule_agrees() -> None:
     assert "evidence" not in point.to_dict()
 
 
+def test_the_quick_sequential_point_keeps_to_its_steps_and_gives_the_accuracy_that_they_allow() -> None:
+    votes = _votes()
+    free = rules.sequential_within(votes, cuts=range(1, 6), most=5.0)
+    assert free.accuracy == max(point.accuracy for point in rules.sequential(votes, cuts=range(1, 6)))
+    held = rules.sequential_within(votes, cuts=range(1, 6), most=2.0)
+    blocked, step, _ = held.decide(votes)
+    assert step[blocked].mean() + 2 * step[blocked].std() / blocked.sum() ** 0.5 <= 2.0
+    assert held.accuracy < free.accuracy
+    assert rules.sequential_within(votes, cuts=range(1, 6), most=0.5).steps == 1.0  # none is so quick: the quickest
+
+
 def test_the_best_limit_parts_what_can_be_parted() -> None:
     score = np.array([0.1, 0.2, 0.25, 0.7, 0.8])
     limit = best_limit(score, score > 0.5)

@@ -102,11 +102,30 @@ def single_steps(votes: StepVotes) -> list[Point]:
 
 def sequential(votes: StepVotes, *, cuts: Sequence[int]) -> list[Point]:
     """For each cut the error rate (alpha = beta) with the best accuracy; the evidence is fitted on the same votes."""
-    made = []
-    for cut in cuts:
-        evidence = fit_evidence(votes.score[:, :cut], votes.unsafe, steps=votes.steps[:cut]).to_dict()
-        made.append(_best([Point("sequential", cut, alpha=alpha, evidence=evidence) for alpha in ALPHAS], votes))
-    return made
+    return [_best(_tests(votes, cut), votes) for cut in cuts]
+
+
+def sequential_within(votes: StepVotes, *, cuts: Sequence[int], most: float) -> Point:
+    """The sequential test with the best accuracy on these votes among those that block within `most` steps in the mean.
+
+    Two standard errors of that mean have to fit below `most` too, so that it holds for other samples as well. Where no test
+    is so quick, the quickest is taken.
+    """
+    tests = [_judged(point, votes) for cut in cuts for point in _tests(votes, cut)]
+    quick = [point for point in tests if _most_steps(point, votes) <= most]
+    return max(quick, key=lambda point: (point.accuracy, -point.steps)) if quick else min(tests, key=lambda point: point.steps)
+
+
+def _tests(votes: StepVotes, cut: int) -> list[Point]:
+    evidence = fit_evidence(votes.score[:, :cut], votes.unsafe, steps=votes.steps[:cut]).to_dict()
+    return [Point("sequential", cut, alpha=alpha, evidence=evidence) for alpha in ALPHAS]
+
+
+def _most_steps(point: Point, votes: StepVotes) -> float:
+    """Mean steps of blocked samples, and two standard errors more."""
+    blocked, step, _ = point.decide(votes)
+    spent = step[blocked]
+    return point.steps + 2 * float(spent.std()) / max(len(spent), 1) ** 0.5
 
 
 def cheapest(points: Sequence[Point]) -> Point:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import report_costs as costs
 from .cells import cell_of, number_of, title_of
-from .contenders import EARLY, ETAS, LVD, SEQUENTIAL
+from .contenders import EARLY, ETAS, LVD, QUICK, SEQUENTIAL
 from .report_costs import Result, Table
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def facts(result: Result) -> str:
 def against_the_paper(result: Result) -> str:
     """The paper's two numbers beside ours, for each rule: accuracy on all samples, and denoising saved where it blocks."""
     found = []
-    for name in (EARLY, LVD, SEQUENTIAL):
+    for name in (EARLY, LVD, SEQUENTIAL, QUICK):
         one = result["defenses"][name]
         share = one["cost"]["blocked"]["denoised_share"]["value"] if one["cost"]["blocked"] else None
         saved = f", {1 / share:.1f} times less denoising where it blocks" if share else ""
