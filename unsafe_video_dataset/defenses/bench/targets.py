@@ -14,6 +14,7 @@ SHARE = 0.02
 CHEAPER = 10.0
 _NOISE = "at step 1 the noise has not decided yet: see the curve of single steps"
 _MLP = "the proxy's denoiser is a small MLP: a look at x0 costs about as much as one of its steps"
+_ONE = "too few measurements for an interval"
 _OPEN = "the interval reaches to the other side of what is wanted"
 _NAMES = {"proxy": "the proxy", "heavy": "AnimateDiff's UNet, narrow"}
 
@@ -22,7 +23,7 @@ def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a target and measure: `target`, `wanted`, `less` (what is to stay below), the estimate, `outcome` and `why`.
 
     The outcome is `met` or `not met` where the whole interval (of what is counted and not measured, the value) is on that side
-    of what is wanted, else `not decided`. `why` is the reason, where a target isn't met.
+    of what is wanted, else `not decided`. `why` is the reason of both.
     """
     return [*_accuracies(result), *_savings(result), *_allowed(result)]
 
@@ -100,5 +101,5 @@ def _row(
         "less": less,
         **{name: found[name] for name in ("value", "low", "high", "n")},
         "outcome": outcome,
-        "why": {"met": "", "not met": why, "not decided": _OPEN}[outcome],
+        "why": {"met": "", "not met": why, "not decided": _ONE if None in ends else _OPEN}[outcome],
     }
