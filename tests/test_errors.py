@@ -69,6 +69,19 @@ def test_a_list_of_faults() -> None:
     assert faults[1].to_dict() == {"file": "b.mp4", "message": "missing"}
 
 
+def test_the_same_finding_in_many_lines_is_said_once_and_counted() -> None:
+    many = [e.Fault("a.jsonl", "'x' is missing", line, "scores", "x") for line in range(1, 13)]
+    alone, nowhere = e.Fault("a.jsonl", "invalid JSON", 3), e.Fault("b.mp4", "missing")
+    error = e.FaultsError("No", [many[0], alone, *many[1:], nowhere, nowhere])
+    assert str(error).splitlines() == [
+        "No (15 faults):",
+        "  - a.jsonl:1, 2, 3, 4, 5, … (12 times) [scores]: 'x' is missing; expected x",
+        "  - a.jsonl:3: invalid JSON",
+        "  - b.mp4 (2 times): missing",
+    ]
+    assert len(error.faults) == 15  # each of them, for a program
+
+
 def test_one_of() -> None:
     assert e.one_of("a", ("a", "b"), "letter") == "a"
     with pytest.raises(e.FilterError, match=r"letter='c' is not known\. Choose one of: a, b\."):
