@@ -71,15 +71,17 @@ def test_a_list_of_faults() -> None:
 
 def test_the_same_finding_in_many_lines_is_said_once_and_counted() -> None:
     many = [e.Fault("a.jsonl", "'x' is missing", line, "scores", "x") for line in range(1, 13)]
-    alone, nowhere = e.Fault("a.jsonl", "invalid JSON", 3), e.Fault("b.mp4", "missing")
-    error = e.FaultsError("No", [many[0], alone, *many[1:], nowhere, nowhere])
+    few = [e.Fault("a.jsonl", "invalid JSON", line) for line in (3, 5)]
+    nowhere = [e.Fault("b.mp4", "missing") for _ in range(6)]
+    error = e.FaultsError("No", [many[0], few[0], *many[1:], few[1], *nowhere])
     assert str(error).splitlines() == [
-        "No (15 faults):",
+        "No (20 faults):",
         "  - a.jsonl:1, 2, 3, 4, 5, … (12 times) [scores]: 'x' is missing; expected x",
         "  - a.jsonl:3: invalid JSON",
-        "  - b.mp4 (2 times): missing",
+        "  - a.jsonl:5: invalid JSON",
+        "  - b.mp4 (6 times): missing",
     ]
-    assert len(error.faults) == 15  # each of them, for a program
+    assert len(error.faults) == 20  # each of them, for a program
 
 
 def test_one_of() -> None:

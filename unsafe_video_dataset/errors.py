@@ -197,7 +197,7 @@ class Fault:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-_LINES_SHOWN = 5  # lines that a message names before it goes on with a count
+_LINES_SHOWN = 5  # lines that a message names where the same is found in more; up to so many faults are told each
 
 
 class FaultsError(InputError, SchemaError):
@@ -219,18 +219,25 @@ class FaultsError(InputError, SchemaError):
 
 
 def _grouped(faults: Sequence[Fault]) -> list[str]:
-    """One sentence a finding: a column of a wrong name is one thing to mend, however many lines the file has."""
+    """A sentence a fault. What is so in many lines is said once, where it is first: a column of a wrong name is one thing to
+    mend, however long the file."""
     same: dict[Fault, list[Fault]] = {}
     for fault in faults:
         same.setdefault(replace(fault, line=None), []).append(fault)
-    return [str(found[0]) if len(found) == 1 else _repeated(fault, found) for fault, found in same.items()]
+    said = []
+    for fault in faults:
+        found = same[replace(fault, line=None)]
+        if len(found) <= _LINES_SHOWN:
+            said.append(str(fault))
+        elif found[0] is fault:
+            said.append(_repeated(fault, found))
+    return said
 
 
 def _repeated(fault: Fault, found: Sequence[Fault]) -> str:
     lines = [str(one.line) for one in found if one.line is not None]
-    shown = ", ".join(lines[:_LINES_SHOWN]) + (", …" if len(lines) > _LINES_SHOWN else "")
-    where = fault.file + (f":{shown}" if lines else "")
-    return str(replace(fault, file=f"{where} ({len(found)} times)"))
+    where = fault.file + (f":{', '.join(lines[:_LINES_SHOWN])}, …" if lines else "")
+    return str(replace(fault, file=f"{where} ({len(found)} times)", line=None))
 
 
 def _rebuild_faults_error(summary: str, faults: Sequence[Fault], fix: str) -> FaultsError:
