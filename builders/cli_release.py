@@ -117,12 +117,14 @@ def _tombstone(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"out": str(arguments.out), "counts": manifest["counts"], "same_groups": near})
         return 0
-    print(f"Withdrew {len(set(arguments.video_ids))} videos: {manifest['counts']['videos']} are left, in {arguments.out}")
+    count, left = len(set(arguments.video_ids)), manifest["counts"]["videos"]
+    print(f"Withdrew {count} video{'' if count == 1 else 's'}: {left} {'is' if left == 1 else 'are'} left, in {arguments.out}")
     if near:
         print(f"Of the same groups, and still there: {', '.join(near)}. Look whether they must go too.")
     print(
         "Next: if a recipe makes this release, copy its tombstones.parquet beside the recipe and write into it: [release] "
         'tombstones = "tombstones.parquet". Else the next run brings the videos back.'
     )
-    print("Then: publish the new release, and take the old ones out of the repository's history.")
+    print(f"Then: unsafe-video-build publish {arguments.out} org/repo")
+    print("Last: take the old versions out of the repository's history, where the video still is (docs/build.md says how).")
     return 0

@@ -15,7 +15,7 @@ from unsafe_video_dataset.errors import InputError
 from unsafe_video_dataset.parquet import read_file
 from unsafe_video_dataset.records import Record, from_table
 from unsafe_video_dataset.release import Release
-from unsafe_video_dataset.taxonomy import CATEGORIES, SPLITS
+from unsafe_video_dataset.taxonomy import CATEGORIES
 
 from .assemble import Assembled
 from .extras import read_extras
@@ -107,8 +107,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _annotations(release: Release, gone: set[str]) -> list[Record]:
     if "annotations" not in release.manifest["configs"]:
         return []
-    rows = [{**row, "split": split} for split in SPLITS for row in from_table("annotation", release.annotations(split))]
-    rows = [row for row in rows if row["video_id"] not in gone]
+    rows = [row for row in from_table("annotation", release.annotations()) if row["video_id"] not in gone]
     return sorted(rows, key=lambda row: (str(row["video_id"]), str(row["rater_id"])))
 
 

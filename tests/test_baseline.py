@@ -40,11 +40,14 @@ def test_a_run_on_the_sample_writes_everything_and_repeats_itself(sample: Releas
         baseline.run(sample, out=tmp_path / name, settings=settings, progress=False, bootstrap=50) for name in ("a", "b")
     ]
     assert reports[0].to_dict() == reports[1].to_dict()
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["checkpoint.pt", "metrics.json", "predictions.jsonl"]
-    for name in ("metrics.json", "predictions.jsonl"):
+    written = ["checkpoint.pt", "metrics.json", "predictions.jsonl", "validation.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == written
+    for name in ("metrics.json", "predictions.jsonl", "validation.jsonl"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     predictions = read_predictions(tmp_path / "a" / "predictions.jsonl")
     assert [record["video_id"] for record in predictions] == releases.ids(sample, "test", is_unsafe=True)
+    held_out = read_predictions(tmp_path / "a" / "validation.jsonl")
+    assert [record["video_id"] for record in held_out] == releases.ids(sample, "validation", is_unsafe=True)
     assert all(list(record["scores"]) == list(CATEGORIES) for record in predictions)
     metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert metrics == json.loads(json.dumps(reports[0].to_dict()))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import releases
 
 from unsafe_video_dataset import Release, load_dataset
 from unsafe_video_dataset.builders.cli import main
@@ -82,6 +83,17 @@ def test_again_and_the_same_bytes(new: Release, old: Release, gone: list[str], t
     assert manifest["counts"]["videos"] == 93
 
 
+def test_a_release_with_an_empty_split_can_withdraw_too(tmp_path: Path) -> None:
+    small = Release.open(releases.build(tmp_path / "old", 12, fractions=(0.75, 0.0, 0.25)))
+    assert small.num_rows("reviewed", "validation") == 0
+    gone = releases.ids(small, "test")[:1]
+    tombstone(small, tmp_path / "new", gone, **HOW)
+    new = Release.open(tmp_path / "new")
+    assert (set(new.tombstones), new.verify().faults) == (set(gone), [])
+    kept = [row for row in small.annotations().to_pylist() if row["video_id"] not in gone]
+    assert new.annotations().to_pylist() == kept
+
+
 def test_what_can_not_be_done(old: Release, new: Release, gone: list[str], tmp_path: Path) -> None:
     for ids, change, words in (
         (["0" * 16], {}, "is no video of sample"),
@@ -114,5 +126,10 @@ def test_the_command(gone: list[str], tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(report["same_groups"]) == 1, "two videos a prompt"
     assert main(["tombstone", "sample", str(out), gone[0], *how]) == 2, "not replaced without --overwrite"
     assert "--overwrite" in capsys.readouterr().err
+    again = str(tmp_path / "again")
+    assert main(["tombstone", "sample", again, gone[0], *how]) == 0
+    said = capsys.readouterr().out
+    assert "Withdrew 1 video: 95 are left" in said
+    assert f"unsafe-video-build publish {again} org/repo" in said
     assert main(["tombstone", "sample", str(tmp_path / "b"), gone[0], *how[:-1], "soon"]) == 2
     assert "YYYY-MM-DD" in capsys.readouterr().err

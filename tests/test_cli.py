@@ -16,6 +16,7 @@ import releases
 
 from unsafe_video_dataset import _console, write_predictions
 from unsafe_video_dataset.cli import main
+from unsafe_video_dataset.naming import UPSTREAM
 from unsafe_video_dataset.release import Release
 from unsafe_video_dataset.taxonomy import CATEGORIES, SPLITS
 
@@ -205,9 +206,11 @@ def test_demo(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) 
     )
     assert call("demo", "--fast", "--out", tmp_path / "demo") == 0
     captured = capsys.readouterr()
-    names = ["checkpoint.pt", "contact_sheet.png", "metrics.json", "predictions.jsonl", "summary.md"]
+    names = ["checkpoint.pt", "contact_sheet.png", "metrics.json", "predictions.jsonl", "summary.md", "validation.jsonl"]
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == names
-    assert "Next:" in captured.out
+    nexts = captured.out.partition("Next:\n")[2].splitlines()
+    assert len({line.rindex("  ") for line in nexts}) == 1, "what each is for stands in one column"
+    assert any(line.startswith(f"  unsafe-video access {UPSTREAM}  ") for line in nexts)
     assert "Distorted/Weird" in captured.out
     first = (tmp_path / "demo" / "metrics.json").read_bytes()
     result = as_json(capsys, "demo", "--out", tmp_path / "demo")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from test_cli import as_json, call
 
+from unsafe_video_dataset.cli_defend_run import _line
 from unsafe_video_dataset.defenses.detectors import Detector
 from unsafe_video_dataset.defenses.detectors.card import Card
 from unsafe_video_dataset.defenses.detectors.latent import LatentConfig, LatentNet
@@ -19,6 +20,7 @@ from unsafe_video_dataset.defenses.verdict_log import FILE, VerdictLog
 from unsafe_video_dataset.errors import InputError, IntegrityError, StorageError
 
 Capture = pytest.CaptureFixture[str]
+ROW = {"video": "v", "step": 5, "categories": ["red"], "decided_by": "lvd", "seconds": 0.5, "note": ""}
 STEPS = 4
 ARGUMENTS = json.dumps({**pipes.SIZES["animatediff"], "num_inference_steps": STEPS})
 
@@ -73,6 +75,21 @@ def test_a_detector_is_run_in_its_own_convention(convention: str, prompts: Path,
     done = as_json(capsys, "defend", "run", "test_cli_defend_run:tiny", "--prompts", prompts, *options)
     assert [(row["decided_by"], row["note"]) for row in done["verdicts"]] == [("lvd", "")] * 2
     assert {row["step"] for row in done["verdicts"]} <= {1, 2}
+
+
+def test_what_is_printed_names_categories_of_blocked_videos_only_and_where_it_lies(
+    prompts: Path, words: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    words.write_text(json.dumps({"ball": [["ball"]]}), encoding="utf-8")
+    base = ("defend", "run", "test_cli_defend_run:tiny", "--arguments", ARGUMENTS, "--prompts", prompts)
+    assert call(*base, "--keywords", words, "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "block (ball) by" in said
+    assert said.rstrip().endswith("out: verdicts.jsonl, videos/ (frames of the allowed ones)")
+    assert _line({**ROW, "action": "allow"}).text == "v  allow at step 5 by lvd, 0.50 s"
+    assert _line({**ROW, "action": "block"}).text == "v  block at step 5 (red) by lvd, 0.50 s"
+    assert call(*base[:-1], tmp_path / "none.txt", "--keywords", words) == 2
+    assert "there is no such file" in capsys.readouterr().err
 
 
 def test_each_verdict_is_kept_before_the_next_video_is_begun(

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import gate_support as support
 import pytest
+import releases
 from hub import ClientResult, LoopbackHub
+
+from unsafe_video_dataset import Release, write_predictions
+from unsafe_video_dataset.naming import UPSTREAM
+from unsafe_video_dataset.taxonomy import CATEGORIES
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +140,7 @@ def test_verify_lists_everything_that_is_wrong_on_the_hub(hub: LoopbackHub, fold
 
 def test_purge_and_log(hub: LoopbackHub, tmp_path: Path) -> None:
     run(hub, tmp_path, "download", "org/data", "--config", "metadata", "--accept-terms", token=reader(hub)).ok()
+    assert run(hub, tmp_path / "new", "log").stdout == "The log is empty: no repository was opened here.\n"
     log = run(hub, tmp_path, "log")
     assert log.ok() == 0
     assert "org/data" in log.stdout
@@ -142,8 +148,47 @@ def test_purge_and_log(hub: LoopbackHub, tmp_path: Path) -> None:
     removed = json.loads(run(hub, tmp_path, "purge", "org/data", "--json").stdout)
     assert removed["files"] >= 5
     assert removed["bytes"] > 10_000
-    assert "Removed 0 files" in run(hub, tmp_path, "purge", "org/data").stdout
+    again = run(hub, tmp_path, "purge", "org/data").stdout
+    assert "Removed 0 files" in again
+    assert "There is no copy here" in again
     assert run(hub, tmp_path, "purge", "../up").ok() == 2
+
+
+def test_every_command_that_reads_a_release_takes_the_terms(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
+    """Without `--accept-terms` it is refused with that word; with it (once) a repository works as a folder does."""
+    ids = releases.ids(Release.open(folder), "test", is_unsafe=True)
+    scores = dict.fromkeys(CATEGORIES, 0.5)
+    write_predictions(tmp_path / "mine.jsonl", [{"video_id": one, "scores": scores} for one in ids])
+    mine, quick = str(tmp_path / "mine.jsonl"), ("--bootstrap", "0", "--json")
+    train = ("--epochs", "1", "--size", "16", "--num-frames", "2", "--out", str(tmp_path / "train"), "--json")
+    for number, command in enumerate(
+        (
+            ("info", "org/data", "--json"),
+            ("evaluate", mine, "--release", "org/data", *quick),
+            ("leaderboard", mine, "--release", "org/data", *quick),
+            ("train", "--release", "org/data", *train),
+        )
+    ):
+        own = tmp_path / str(number)  # a machine of its own, on which nothing is accepted yet
+        refused = run(hub, own, *command, token=reader(hub))
+        assert (refused.ok(), "add --accept-terms to the command" in refused.stderr) == (1, True), command
+        accept = ("--accept-terms", "--revision", "v1.0", "--cache-dir", str(own / "cache"))
+        done = run(hub, own, *command, *accept, token=reader(hub))
+        assert (done.ok(), bool(json.loads(done.stdout))) == (0, True), done.stderr
+        assert (own / "cache" / "org--data").is_dir()
+    wrong = run(hub, tmp_path, "info", "sample", "--revision", "v1.0")
+    assert (wrong.ok(), "--revision is for repositories" in wrong.stderr) == (2, True)
+
+
+def test_raw_upstream_files_are_said_to_be_no_release(hub: LoopbackHub, tmp_path: Path) -> None:
+    """`access` of the paper's data names the builder, and `verify` fetches nothing of what is no release."""
+    hub.repo(UPSTREAM, files={"0.mp4": b"no video", "prompts.txt": b"a shape"}, gated="manual").gate("reader", "granted")
+    build = f"unsafe-video-build upstream {UPSTREAM} OUT"
+    status = json.loads(run(hub, tmp_path, "access", UPSTREAM, "--json", token=reader(hub)).stdout)
+    assert (status["state"], build in status["next_step"]) == ("granted", True)
+    before = hub.log.count(kind="body")
+    found = run(hub, tmp_path, "verify", UPSTREAM, "--accept-terms", token=reader(hub))
+    assert (found.ok(), build in found.stderr, hub.log.count(kind="body")) == (1, True, before)
 
 
 def test_export_from_the_hub_goes_with_purge(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:

@@ -69,6 +69,21 @@ def test_a_list_of_faults() -> None:
     assert faults[1].to_dict() == {"file": "b.mp4", "message": "missing"}
 
 
+def test_the_same_finding_in_many_lines_is_said_once_and_counted() -> None:
+    many = [e.Fault("a.jsonl", "'x' is missing", line, "scores", "x") for line in range(1, 13)]
+    few = [e.Fault("a.jsonl", "invalid JSON", line) for line in (3, 5)]
+    nowhere = [e.Fault("b.mp4", "missing") for _ in range(6)]
+    error = e.FaultsError("No", [many[0], few[0], *many[1:], few[1], *nowhere])
+    assert str(error).splitlines() == [
+        "No (20 faults):",
+        "  - a.jsonl:1, 2, 3, 4, 5, … (12 times) [scores]: 'x' is missing; expected x",
+        "  - a.jsonl:3: invalid JSON",
+        "  - a.jsonl:5: invalid JSON",
+        "  - b.mp4 (6 times): missing",
+    ]
+    assert len(error.faults) == 20  # each of them, for a program
+
+
 def test_one_of() -> None:
     assert e.one_of("a", ("a", "b"), "letter") == "a"
     with pytest.raises(e.FilterError, match=r"letter='c' is not known\. Choose one of: a, b\."):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ def pipe() -> Any:
 def test_it_is_the_real_pipeline_with_small_weights(pipe: Any) -> None:
     assert type(pipe) is diffusers.AnimateDiffPipeline
     assert (parts.WEIGHTS / "proxy.safetensors").stat().st_size < 2_000_000
+
+
+def test_loading_it_says_nothing_of_packages_that_it_does_not_need(tmp_path: Path) -> None:
+    code = "from unsafe_video_dataset.defenses.proxy import load_proxy; load_proxy()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "torchvision" not in done.stdout + done.stderr
 
 
 def test_a_video_has_the_worlds_size(pipe: Any) -> None:

@@ -31,5 +31,7 @@ def test_a_category_is_its_name() -> None:
     assert Category.POLITICAL == "political"
     assert json.dumps([Category.POLITICAL]) == '["political"]'
     assert {Category.POLITICAL: 1}["political"] == 1  # type: ignore[index]
+    assert (str(Category.POLITICAL), f"{Category.POLITICAL}") == ("political", "political")
+    assert (str(t.Generator.MAGICTIME), str(t.PromptSource.FOURCHAN)) == ("magictime", "4chan")
     assert Category("terrifying") is Category.TERRIFYING
     assert pickle.loads(pickle.dumps(Category.TERRIFYING)) is Category.TERRIFYING

@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from ._console import run as console_run
 from ._console import tell
 from .clips import UniformFrames
 from .detector import Detector, Run, Settings, chances
-from .errors import InputError, one_of
+from .errors import FilterError, InputError, one_of
 from .evaluate import evaluate
 from .loader import ResumableLoader
 from .outputs import make_out, refuse_out
@@ -191,6 +192,7 @@ def run(
 ) -> EvalReport:
     """Train, score the test split, and write `checkpoint.pt`, `predictions.jsonl` and `metrics.json` into `out`.
 
+    `validation.jsonl` has the scores of the validation split, if it holds videos: thresholds may be chosen on them.
     Raises `FilterError` before any training if a split that is needed has no video.
     """
     settings = settings or Settings()
@@ -201,10 +203,15 @@ def run(
     with process_group(device):
         trained = train(release, out=out, amp=amp, resume=resume, save_steps=save_steps, **how)
         records = predict(trained.model, release, **how)
+        validation: list[dict[str, Any]] = []
+        with suppress(FilterError):  # a small release may have no video to validate on
+            validation = predict(trained.model, release, split="validation", **how)
         asked: dict[str, Any] = {"config": settings.config, "target": settings.target, "seed": settings.seed}
         report = evaluate(records, release, bootstrap=bootstrap, **asked)
         if here()[1] == 0:
             write_predictions(out / "predictions.jsonl", records)
+            if validation:
+                write_predictions(out / "validation.jsonl", validation)
             partial = out / f".metrics.json.{os.getpid()}"
             partial.write_text(report.to_json(), encoding="utf-8")
             partial.replace(out / "metrics.json")
@@ -233,7 +240,7 @@ def _dataset(release: AnyRelease, settings: Settings, split: str) -> UnsafeVideo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of a training run, for `unsafe-video train` and `python -m unsafe_video_dataset.baseline`."""
     default = Settings()
-    parser.add_argument("--release", default=SAMPLE, help="'sample' (default) or a release folder")
+    parser.add_argument("--release", default=SAMPLE, help="'sample' (default), a release folder or org/repo")
     parser.add_argument("--out", type=Path, default=Path("out/train"), help="folder for checkpoint, predictions, metrics")
     parser.add_argument("--target", choices=("multilabel", "binary"), default=default.target)
     parser.add_argument("--epochs", type=int, default=default.epochs)

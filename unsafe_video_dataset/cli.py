@@ -39,7 +39,9 @@ from ._console import (
     show_report,
     write_text,
 )
+from .cli_open import add_source, open_source
 from .errors import MissingDependency
+from .naming import UPSTREAM
 from .release import SAMPLE, Release
 from .taxonomy import CATEGORIES, CATEGORY_TITLES, CONFIGS, SPLITS
 from .video import WHY_THIS_ORDER, choose_decoder, decoder_status
@@ -120,14 +122,15 @@ def _demo(arguments: argparse.Namespace) -> int:
         f"Done in {seconds:.0f} s. Written to {arguments.out}: "
         + ", ".join(sorted(path.name for path in arguments.out.iterdir()))
     )
-    print(
-        "Next:\n"
-        "  unsafe-video info                              what a release and this machine offer\n"
-        f"  unsafe-video evaluate {arguments.out / 'predictions.jsonl'}    score any predictions file\n"
-        "  unsafe-video train --help                      your own settings\n"
-        "  unsafe-video report sample --out out/report    look at a release, blurred\n"
-        "  unsafe-video-build upstream --help             build a release from the gated data"
-    )
+    nexts = {
+        "unsafe-video info": "what a release and this machine offer",
+        f"unsafe-video evaluate {arguments.out / 'predictions.jsonl'}": "score any predictions file",
+        "unsafe-video train --help": "your own settings",
+        "unsafe-video report sample --out out/report": "look at a release, blurred",
+        f"unsafe-video access {UPSTREAM}": "the real data: may you read it, and how to ask",
+    }
+    width = max(map(len, nexts))
+    print("\n".join(["Next:", *(f"  {command:<{width}}  {why}" for command, why in nexts.items())]))
     return 0
 
 
@@ -149,13 +152,16 @@ def _add_info(commands: Any) -> None:
         description="What a release holds (categories, splits, raters), and what this machine can decode with and why.",
         **epilog("unsafe-video info sample --json"),
     )
-    parser.add_argument("release", nargs="?", default=SAMPLE, metavar="RELEASE", help="'sample' (default) or a folder")
+    parser.add_argument(
+        "release", nargs="?", default=SAMPLE, metavar="RELEASE", help="'sample' (default), a folder or org/repo"
+    )
+    add_source(parser)
     add_json(parser)
     parser.set_defaults(call=_show_info)
 
 
 def _show_info(arguments: argparse.Namespace) -> int:
-    release = Release.open(arguments.release, config="metadata")
+    release = open_source(arguments, config="metadata")
     info = _info(release)
     if arguments.json:
         print_json(info)

@@ -77,12 +77,16 @@ def _run(arguments: argparse.Namespace) -> int:
         print_json(done)
     else:
         show(f"{len(rows)} videos, {blocked} blocked, {done['denoised']} denoising steps")
+        if arguments.out is not None:
+            kept = "" if blocked == len(rows) else ", videos/ (frames of the allowed ones)"
+            show(f"Written to {arguments.out}: verdicts.jsonl{kept}")
     return 0
 
 
 def _line(row: dict[str, Any]) -> Line:
     step = "" if row["step"] is None else f" at step {row['step']}"
-    named = f" ({', '.join(row['categories'])})" if row["categories"] else ""
+    # An allowed video may have votes too, too few of them: `verdicts.jsonl` has these, a line here would read as a finding.
+    named = f" ({', '.join(row['categories'])})" if row["categories"] and row["action"] == "block" else ""
     why = f"; {row['note']}" if row["note"] else ""
     text = f"{row['video']}  {row['action']}{step}{named} by {row['decided_by']}, {row['seconds']:.2f} s{why}"
     return Line(text, "bad" if row["action"] == "block" else "good")

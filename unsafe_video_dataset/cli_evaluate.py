@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ._console import add_json, epilog, load_module, print_json, show_report, usable_folder, write_text
+from .cli_open import add_source, open_source
 from .errors import InputError
-from .release import SAMPLE, Release
+from .release import SAMPLE
 from .taxonomy import SPLITS
 
 
@@ -47,13 +48,14 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--release", default=SAMPLE, help="'sample' (default) or a release folder")
+    parser.add_argument("--release", default=SAMPLE, help="'sample' (default), a release folder or org/repo")
     parser.add_argument("--config", choices=("unsafe", "reviewed"), help="default: unsafe, or reviewed for --target binary")
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument("--target", choices=("multilabel", "binary", "soft"), default="multilabel")
     parser.add_argument("--bootstrap", type=int, default=1000, help="replicates for the intervals")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown too")
+    add_source(parser)
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -67,7 +69,8 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
 def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.plots is not None:
         usable_folder(arguments.plots, "--plots")
-    release, options = Release.open(arguments.release, config="metadata"), _options(arguments)
+    options = _options(arguments)
+    release = open_source(arguments, config="metadata")
     options["validation"] = arguments.validation
     pair = {"baseline": arguments.baseline, "baseline_validation": arguments.baseline_validation}
     report = load_module("evaluate").evaluate(arguments.predictions, release, **options, **pair)
@@ -90,7 +93,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
         raise InputError("A leaderboard compares models: the same file twice is one. Give each file once.")
     board = load_module("leaderboard").leaderboard(
         dict(zip(names, files, strict=True)),
-        Release.open(arguments.release, config="metadata"),
+        open_source(arguments, config="metadata"),
         validation=None if held_out is None else dict(zip(names, held_out, strict=True)),
         **_options(arguments),
     )
@@ -104,5 +107,7 @@ def _show(report: Any, arguments: argparse.Namespace) -> None:
         write_text(arguments.markdown, report.to_markdown())
     if arguments.json:
         print_json(report.to_dict())
-    else:
-        show_report(report)
+        return
+    show_report(report)
+    if arguments.markdown is not None:
+        print(f"Wrote {arguments.markdown}")

@@ -227,7 +227,8 @@ def _purge(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(done.to_dict())
     else:
-        print(f"Removed {done.files} files ({size_text(done.bytes)}) of {arguments.repo_id}.")
+        none = "" if done.files or done.left else " There is no copy here that this package made."
+        print(f"Removed {done.files} files ({size_text(done.bytes)}) of {arguments.repo_id}.{none}")
     return 1 if done.left else 0
 
 
@@ -263,6 +264,9 @@ def _log(arguments: argparse.Namespace) -> int:
         tell("warning", f"{unreadable} line{'' if unreadable == 1 else 's'} of the log can't be read and are not shown")
     if arguments.json:
         print_json(lines)
+        return 0
+    if not lines:
+        print("The log is empty: no repository was opened here.")
         return 0
     columns = ("when", "account", "repo_id", "commit", "config", "terms", "how")
     rows = [{**line, "terms": str(line.get("terms_sha256") or "")[:12]} for line in lines]

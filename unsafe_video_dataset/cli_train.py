@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ._console import add_json, epilog, load_module, print_json, show_report
+from .cli_open import add_source, open_source
 from .errors import MissingDependency
 
 
@@ -24,6 +25,7 @@ def add_commands(commands: Any, *, wanted: bool) -> None:
             load_module("baseline").add_arguments(parser)
     except MissingDependency:
         parser.set_defaults(takes_all=True)
+    add_source(parser)
     add_json(parser)
     parser.set_defaults(call=_train)
 
@@ -32,10 +34,11 @@ def _train(arguments: argparse.Namespace) -> int:
     baseline = load_module("baseline")
     options = {name: getattr(arguments, name) for name in ("out", "device", "amp", "num_workers", "resume", "save_steps")}
     settings = baseline.settings_from(arguments)
-    report = baseline.run(arguments.release, settings=settings, progress=not arguments.json, **options)
+    release = open_source(arguments, config=settings.config)
+    report = baseline.run(release, settings=settings, progress=not arguments.json, **options)
     if arguments.json:
         print_json({"out": str(arguments.out), "report": report.to_dict()})
     else:
         show_report(report)
-        print(f"\nWritten to {arguments.out}: checkpoint.pt, predictions.jsonl, metrics.json")
+        print(f"\nWritten to {arguments.out}: checkpoint.pt, predictions.jsonl, metrics.json, validation.jsonl")
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -197,19 +197,47 @@ class Fault:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
+_LINES_SHOWN = 5  # lines that a message names where the same is found in more; up to so many faults are told each
+
+
 class FaultsError(InputError, SchemaError):
-    """A check found faults; `faults` lists all of them, not only the first."""
+    """A check found faults; `faults` lists all of them, not only the first.
+
+    The message has one line for the same finding in many lines of a file, with how many they are.
+    """
 
     def __init__(self, summary: str, faults: Sequence[Fault], *, fix: str = "") -> None:
         self.faults = list(faults)
         self.summary = summary
         self.fix = fix
         lines = [f"{summary} ({len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}):"]
-        lines += [f"  - {fault}" for fault in self.faults]
+        lines += [f"  - {line}" for line in _grouped(self.faults)]
         super().__init__("\n".join(lines + ([fix] if fix else [])))
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild_faults_error, (self.summary, self.faults, self.fix))
+
+
+def _grouped(faults: Sequence[Fault]) -> list[str]:
+    """A sentence a fault. What is so in many lines is said once, where it is first: a column of a wrong name is one thing to
+    mend, however long the file."""
+    same: dict[Fault, list[Fault]] = {}
+    for fault in faults:
+        same.setdefault(replace(fault, line=None), []).append(fault)
+    said = []
+    for fault in faults:
+        found = same[replace(fault, line=None)]
+        if len(found) <= _LINES_SHOWN:
+            said.append(str(fault))
+        elif found[0] is fault:
+            said.append(_repeated(fault, found))
+    return said
+
+
+def _repeated(fault: Fault, found: Sequence[Fault]) -> str:
+    lines = [str(one.line) for one in found if one.line is not None]
+    where = fault.file + (f":{', '.join(lines[:_LINES_SHOWN])}, …" if lines else "")
+    return str(replace(fault, file=f"{where} ({len(found)} times)", line=None))
 
 
 def _rebuild_faults_error(summary: str, faults: Sequence[Fault], fix: str) -> FaultsError:

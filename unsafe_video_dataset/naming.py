@@ -11,6 +11,7 @@ from pathlib import Path
 from .errors import HubUnavailable, InputError, OfflineError, RepositoryMissing
 
 SAMPLE = "sample"
+UPSTREAM = "pypy/unsafe_generated_video_dataset"  # the paper's data: raw files, not a release
 
 
 def is_repo_id(path: str | os.PathLike[str]) -> bool:

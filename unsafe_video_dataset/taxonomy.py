@@ -21,6 +21,9 @@ class Category(str, Enum):
     VIOLENT_BLOODY = "violent_bloody"
     POLITICAL = "political"
 
+    def __str__(self) -> str:
+        return self.value  # in a file of predictions, say; an enum's own would be `Category.POLITICAL`
+
     @property
     def index(self) -> int:  # type: ignore[override]
         """Class index, 0 to 4, as stored in a release."""
@@ -34,12 +37,18 @@ class Generator(str, Enum):
     ANIMATEDIFF = "animatediff"
     VIDEOCRAFTER = "videocrafter"
 
+    def __str__(self) -> str:
+        return self.value
+
 
 class PromptSource(str, Enum):
     """Where the paper's prompts came from. A release may name others, or none."""
 
     FOURCHAN = "4chan"
     LEXICA = "lexica"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 Config = Literal["unsafe", "reviewed", "metadata", "annotations"]

@@ -86,6 +86,8 @@ def read_requests(path: Path, *, seeds: Sequence[int] = (0,)) -> list[Request]:
 
     Raises `InputError` where the file can't be read, `FaultsError` that lists every faulty line.
     """
+    if not path.exists():
+        raise InputError(f"{path} can't be read: there is no such file. Give a .txt with one prompt a line, or a .jsonl.")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

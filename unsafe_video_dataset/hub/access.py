@@ -26,6 +26,7 @@ from ..errors import (
     TokenScope,
     UnsafeVideoError,
 )
+from ..naming import UPSTREAM
 from .answer import Answer, duration
 from .client import Client, default_patience
 from .denial import keep_denial
@@ -66,7 +67,7 @@ _HAPPENED: dict[str, str] = {
     "hub_down": "The Hub can't be reached, has a fault, or something answers in its place.",
 }
 _NEXT: dict[str, str] = {
-    "granted": "Load it: load_dataset({repo_id!r}).",
+    "granted": "{use}",
     "not_logged_in": "Run `hf auth login`, or set HF_TOKEN; then ask for access at {page}.",
     "invalid_token": "Make a new token at {endpoint}/settings/tokens, then run `hf auth login`.",
     "token_scope": "At {endpoint}/settings/tokens, let the token read public gated repositories you can access.",
@@ -81,6 +82,12 @@ _NEXT: dict[str, str] = {
     "hub_down": "Try again later. A web page opened in a browser shows whether a network log-in page is in the way; "
     "https://status.huggingface.co says how the Hub is.",
 }
+
+
+_LOAD_IT = "Load it: load_dataset({repo_id!r})."
+_BUILD_IT = (
+    "It holds raw files, not a release. Build one, and load that: unsafe-video-build upstream {repo_id} OUT --revision main."
+)
 
 
 @dataclass(frozen=True)
@@ -238,6 +245,8 @@ def _status(
     page = client.page(new_name or repo_id)
     words = {"repo_id": repo_id, "account": account or "this account", "page": page, "endpoint": client.endpoint}
     words |= {"new_name": new_name or ""}
+    raw = repo_id == UPSTREAM  # not a release: it can be read, and not loaded
+    words["use"] = (_BUILD_IT if raw else _LOAD_IT).format(repo_id=repo_id)
     words["when"] = "later" if seconds is None else f"in {duration(seconds)}"
     said = answer.message if answer is not None and state != "granted" else ""
     happened = _HAPPENED[state].format(**words)

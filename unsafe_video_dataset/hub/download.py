@@ -16,7 +16,7 @@ from .denial import denials_kept
 from .fetch import fetch, partial_name
 from .listing import RemoteFile, check_revision, list_files, resolve, save_listing
 from .offline import open_offline, plan_offline
-from .plan import Plan, check_manifest, is_good, make_plan, manifest_faults
+from .plan import Plan, check_manifest, is_good, make_plan, manifest_faults, require_release
 from .store import Store, disk_errors
 from .terms import log_access, require_terms, terms_text
 
@@ -144,6 +144,8 @@ def _open_online(
         )
         listing = list_files(client, store.repo_id, commit.sha)
         save_listing(store.listing(commit.sha), listing)
+        if faults is not None:  # who verifies wants a release: nothing is fetched of what is none
+            require_release(store, commit.sha, listing)
         plan = make_plan(store, commit.sha, config, split, listing)
         _carry_out(client, store, plan, progress=progress, faults=faults)
         if faults is None:

@@ -52,11 +52,8 @@ def make_plan(store: Store, commit: str, config: str, split: str | None, listing
 
     Raises `IntegrityError` if the commit is not a release, or its manifest is listed as larger than any that is read.
     """
-    if config != "all" and not any(file.path == "manifest.json" for file in listing):
-        raise IntegrityError(
-            f"{store.repo_id} at {commit[:12]} is not a release (no manifest.json). If it holds raw upstream files, build a "
-            f"release: unsafe-video-build upstream {store.repo_id} OUT"
-        )
+    if config != "all":
+        require_release(store, commit, listing)
     for file in listing:
         if file.path == "manifest.json" and file.size > MAX_BYTES:
             raise IntegrityError(
@@ -70,6 +67,15 @@ def make_plan(store: Store, commit: str, config: str, split: str | None, listing
         if part.holds(file.path):
             (here if is_good(store.commit(commit) / file.path, file) else missing).append(file)
     return Plan(store.repo_id, commit, store.commit(commit), config, split, tuple(missing), tuple(here))
+
+
+def require_release(store: Store, commit: str, listing: Sequence[RemoteFile]) -> None:
+    """Raise `IntegrityError` for a commit without a manifest: raw files are not a release."""
+    if not any(file.path == "manifest.json" for file in listing):
+        raise IntegrityError(
+            f"{store.repo_id} at {commit[:12]} is not a release (no manifest.json). If it holds raw upstream files, build a "
+            f"release: unsafe-video-build upstream {store.repo_id} OUT"
+        )
 
 
 def is_good(path: Path, file: RemoteFile) -> bool:

@@ -44,7 +44,7 @@ def require_terms(store: Store, text: str, *, accept: bool | str) -> str:
         return found
     if accept is not True and accept != found:
         why = "The owner changed the terms while you read them, and these have" if accept else "These terms have"
-        fix = f"If you accept them: accept_terms=True, or `unsafe-video download {store.repo_id} --accept-terms`."
+        fix = "If you accept them, add --accept-terms to the command; in Python, accept_terms=True."
         raise TermsNotAccepted(f"{text}\n\n{why} not been accepted on this machine. {fix}", text)
     store.update(terms={found: _now()})
     return found

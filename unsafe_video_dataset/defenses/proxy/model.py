@@ -12,7 +12,9 @@ Everything is built from a JSON of settings and one safetensors file, without a 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +94,26 @@ def make_text_encoder(tokens: int, *, width: int = 64) -> Any:
     )
 
 
+@contextmanager
+def _no_word_of_torchvision() -> Iterator[None]:
+    """transformers tells who imports this pipeline to install torchvision, for image processors that the proxy hasn't."""
+    logger = logging.getLogger("transformers.utils.import_utils")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def load_proxy(*, scheduler: str = "ddim", folder: Path | None = None) -> Any:
     """The proxy as an `AnimateDiffPipeline` on the CPU in float32, ready for `pipe(prompt, **settings())`.
 
     `scheduler`: see `make_scheduler`. `folder`: another one that the training script wrote, None for the shipped one.
     Raises `InputError` where its two files are missing or don't fit.
     """
-    from diffusers import AnimateDiffPipeline
+    with _no_word_of_torchvision():
+        from diffusers import AnimateDiffPipeline
     from safetensors.torch import load_file
 
     folder = folder or WEIGHTS
