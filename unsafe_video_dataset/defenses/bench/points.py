@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -125,7 +126,7 @@ def _most_steps(point: Point, votes: StepVotes) -> float:
     """Mean steps of blocked samples, and two standard errors more."""
     blocked, step, _ = point.decide(votes)
     spent = step[blocked]
-    return point.steps + 2 * float(spent.std()) / max(len(spent), 1) ** 0.5
+    return point.steps + 2 * float(spent.std()) / math.sqrt(max(len(spent), 1))
 
 
 def cheapest(points: Sequence[Point]) -> Point:
