@@ -60,4 +60,8 @@ def _bars(axis: Any, result: Mapping[str, Any], rows: list[Any], measure: str, t
     axis.set_title(title)
     axis.grid(visible=False, axis="y")
     if log:
+        from matplotlib.ticker import NullFormatter
+
         axis.set_xscale("log")
+        axis.set_xlim(1, None)  # the same left end in each panel
+        axis.xaxis.set_minor_formatter(NullFormatter())  # over less than two decades matplotlib names these ticks too
