@@ -118,43 +118,30 @@ def open_online(
 ) -> Path:
     """Bring everything; with a list of `faults`, wrong files and a wrong manifest are put there, and the rest goes on."""
     with denials_kept(store):
-        return _open_online(store, revision, config, split, client, accept_terms, progress, faults)
-
-
-def _open_online(
-    store: Store,
-    revision: str | None,
-    config: str,
-    split: str | None,
-    client: Client,
-    accept_terms: bool | str,
-    progress: bool,
-    faults: list[Fault] | None,
-) -> Path:
-    status = check_access(store.repo_id, client)
-    status.raise_for_denial()
-    commit = resolve(client, store.repo_id, revision)
-    store.renew_state()
-    terms = require_terms(store, terms_text(store.repo_id, commit.gate_text), accept=accept_terms) if commit.gated else None
-    with store.locked():
-        store.update(
-            revisions={revision or "main": commit.sha},
-            access={"granted": True, "denied": None, "account": status.account},
-            terms_of={commit.sha: terms},
-        )
-        listing = list_files(client, store.repo_id, commit.sha)
-        save_listing(store.listing(commit.sha), listing)
-        if faults is not None:  # who verifies wants a release: nothing is fetched of what is none
-            require_release(store, commit.sha, listing)
-        plan = make_plan(store, commit.sha, config, split, listing)
-        _carry_out(client, store, plan, progress=progress, faults=faults)
-        if faults is None:
-            check_manifest(plan, complete=True)
-        else:
-            faults += manifest_faults(plan, complete=True)
-    with disk_errors(store.root):
-        log_access(store, account=status.account, commit=commit.sha, config=config, terms=terms, how="online")
-    return plan.folder
+        status = check_access(store.repo_id, client)
+        status.raise_for_denial()
+        commit = resolve(client, store.repo_id, revision)
+        store.renew_state()
+        terms = require_terms(store, terms_text(store.repo_id, commit.gate_text), accept=accept_terms) if commit.gated else None
+        with store.locked():
+            store.update(
+                revisions={revision or "main": commit.sha},
+                access={"granted": True, "denied": None, "account": status.account},
+                terms_of={commit.sha: terms},
+            )
+            listing = list_files(client, store.repo_id, commit.sha)
+            save_listing(store.listing(commit.sha), listing)
+            if faults is not None:  # who verifies wants a release: nothing is fetched of what is none
+                require_release(store, commit.sha, listing)
+            plan = make_plan(store, commit.sha, config, split, listing)
+            _carry_out(client, store, plan, progress=progress, faults=faults)
+            if faults is None:
+                check_manifest(plan, complete=True)
+            else:
+                faults += manifest_faults(plan, complete=True)
+        with disk_errors(store.root):
+            log_access(store, account=status.account, commit=commit.sha, config=config, terms=terms, how="online")
+        return plan.folder
 
 
 def _carry_out(client: Client, store: Store, plan: Plan, *, progress: bool, faults: list[Fault] | None) -> None:
