@@ -92,34 +92,30 @@ def test_one_process_begins_and_two_go_on(small: Path, tmp_path: Path, monkeypat
 
 STEPS = """
 import json, sys
+from contextlib import nullcontext
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from unsafe_video_dataset import *
 from unsafe_video_dataset.ranks import gather, here, process_group
 how = dict(clip=UniformFrames(1), size=8, config="reviewed")
-with process_group():
-    out = {}
-    for kind in ("stream", "map", "join"):
-        uneven = "keep" if kind == "join" else "pad"
-        if kind == "map":
-            dataset = UnsafeVideoDataset(sys.argv[1], **how)
-            loader = ResumableLoader(dataset, sampler=GroupSampler(dataset, uneven=uneven), batch_size=1)
-        else:
-            loader = ResumableLoader(UnsafeVideoIterableDataset(sys.argv[1], shuffle=True, uneven=uneven, **how), batch_size=1)
-        model = DistributedDataParallel(torch.nn.Linear(8 * 8 * 3, 1))
-        steps, real = 0, []
-        def step(batch):
+def take_steps(kind):
+    uneven = "keep" if kind == "join" else "pad"
+    if kind == "map":
+        dataset = UnsafeVideoDataset(sys.argv[1], **how)
+        loader = ResumableLoader(dataset, sampler=GroupSampler(dataset, uneven=uneven), batch_size=1)
+    else:
+        loader = ResumableLoader(UnsafeVideoIterableDataset(sys.argv[1], shuffle=True, uneven=uneven, **how), batch_size=1)
+    model = DistributedDataParallel(torch.nn.Linear(8 * 8 * 3, 1))
+    steps, real = 0, []
+    with model.join() if kind == "join" else nullcontext():
+        for batch in loader:
             loss = (model(batch["video"].float().flatten(1))[:, 0] * batch["real"]).sum()
             loss.backward()
             real.extend(name for name, ok in zip(batch["video_id"], batch["real"].tolist()) if ok)
-        if kind == "join":
-            with model.join():
-                for batch in loader:
-                    step(batch); steps += 1
-        else:
-            for batch in loader:
-                step(batch); steps += 1
-        out[kind] = {"steps": gather([steps]), "real": gather(real)}
+            steps += 1
+    return {"steps": gather([steps]), "real": gather(real)}
+with process_group():
+    out = {kind: take_steps(kind) for kind in ("stream", "map", "join")}
     if here()[1] == 0:
         print(json.dumps(out))
 """

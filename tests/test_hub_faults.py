@@ -264,7 +264,7 @@ def test_close_ends_threads_and_ports() -> None:
         stalled.request("GET", URL + "b.txt")
         stalled.getresponse()
         began = time.monotonic()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30  # the stall is 60
     assert set(threading.enumerate()) <= before
     idle.close()
     stalled.close()

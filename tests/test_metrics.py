@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -164,18 +163,6 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_CHUNK", 150)
     for metric, expected in zip(ALL, whole, strict=True):
         np.testing.assert_array_equal(metric(target, score, weights), expected)
-
-
-def test_a_thousand_replicates_are_fast() -> None:
-    rng = np.random.default_rng(4)
-    target, score = rng.integers(0, 2, (200, 5)), rng.random((200, 5))
-    weights = bootstrap_weights(np.arange(200) // 2, replicates=1000, seed=0)
-    start = time.perf_counter()
-    for metric in ALL:
-        for label in range(5):
-            metric(target[:, label], score[:, label], weights)
-        metric(target, score, weights)
-    assert time.perf_counter() - start < 2
 
 
 # --- bootstrap weights ------------------------------------------------------------------------------------------------

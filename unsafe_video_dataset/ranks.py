@@ -14,6 +14,11 @@ from .errors import InputError
 
 T = TypeVar("T")
 
+# What processes tell each other goes through a group of its own. DistributedDataParallel keeps the default group, and with it
+# gloo's threads, alive for ever, and a thread that lets go of a tensor while Python ends aborts the process
+# (pytorch/pytorch#179291). This group ends with `process_group`, which joins its threads. None: the default group.
+_talk: dist.ProcessGroup | None = None
+
 
 def here(num_replicas: int | None = None, rank: int | None = None) -> tuple[int, int]:
     """(number of processes, rank of this one): as given, or of the process group, or (1, 0) without one.
@@ -45,10 +50,13 @@ def process_group(device: str = "cpu") -> Iterator[torch.device]:
     if not launched or _joined():
         yield where
         return
+    global _talk
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    _talk = dist.new_group()
     try:
         yield where
     finally:
+        _talk = None
         dist.destroy_process_group()
 
 
@@ -57,7 +65,7 @@ def total(value: float, device: torch.device) -> float:
     if not _joined():
         return value
     summed = torch.tensor(value, dtype=torch.float64, device=device)
-    dist.all_reduce(summed)
+    dist.all_reduce(summed, group=_talk)
     return float(summed)
 
 
@@ -66,14 +74,14 @@ def gather(mine: list[T]) -> list[T]:
     if not _joined():
         return mine
     parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, mine)
+    dist.all_gather_object(parts, mine, group=_talk)
     return [item for part in parts for item in part]
 
 
 def wait() -> None:
     """Return when all processes have come here."""
     if _joined():
-        dist.barrier()
+        dist.barrier(group=_talk)
 
 
 def find_device(name: str) -> torch.device:
