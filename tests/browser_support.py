@@ -33,6 +33,14 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+# Keeps what a page hands out for saving. Playwright's `Download.path()` waits without end where Chromium's word that the file
+# is complete gets lost, which happened once in some hundred files; so the file is refused, and its content read here.
+KEEP_BLOB = """
+const real = URL.createObjectURL;
+URL.createObjectURL = (blob) => real.call(URL, (window.lastBlob = blob));
+"""
+
+
 class Watched:
     """A page opened from disk, and all that went wrong on it."""
 
@@ -40,6 +48,7 @@ class Watched:
         self.page = page
         self.faults: list[str] = []
         self.asked: list[str] = []
+        page.add_init_script(KEEP_BLOB)
         page.on("console", lambda message: message.type in ("error", "warning") and self.faults.append(message.text))
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
@@ -68,4 +77,5 @@ class Watched:
         """The JSON file that a click on a button saves."""
         with self.page.expect_download() as download:
             self.page.click(button)
-        return json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+        assert download.value.suggested_filename.endswith(".json")
+        return json.loads(self.page.evaluate("window.lastBlob.text()"))

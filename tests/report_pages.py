@@ -39,7 +39,9 @@ def visit(browser: Any) -> Iterator[Open]:
         until: str = "load",
         **given: Any,
     ) -> Watched:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **given)
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=False, **given
+        )
         watched = Watched(context.new_page())
         opened.append(watched)
         first(watched.page)
