@@ -314,7 +314,7 @@ class _Handler(BaseHTTPRequestHandler):
             return closing
         self.close_connection = True
         if fault.name == "reset":
-            time.sleep(0.05)  # let what was sent be read: a reset throws away what still lies in the buffers
+            time.sleep(0.3)  # let what was sent be read, on a busy machine too: a reset throws away what lies in the buffers
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
             self.server.open.discard(self.connection)
             os.close(self.connection.detach())
