@@ -16,7 +16,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # As root Chromium needs --no-sandbox; the rest keeps it from asking its maker for updates.
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run", "--disable-quic", "--disable-dev-shm-usage",
+    "--no-first-run", "--disable-quic",
 ]  # fmt: skip
 
 

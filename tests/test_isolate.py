@@ -144,7 +144,7 @@ def test_a_hang_ends_at_the_wall_limit() -> None:
     started = time.monotonic()
     with pytest.raises(DecodeError, match=r"no answer within 0\.5 seconds"):
         decode_frames(data, isolate=ChildLimits(wall_seconds=0.5))
-    assert time.monotonic() - started < 25  # the default is 300
+    assert time.monotonic() - started < 10
     assert not _zombies()
     assert len(decode_frames(data, isolate=True)) == 16
 

@@ -53,7 +53,7 @@ def test_refuses(kind: str) -> None:
     started = time.process_time()
     with pytest.raises(UnsupportedVideo) as caught:
         inspect_mp4(data, name="0123456789abcdef")
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 2.0
     message = str(caught.value)
     assert message.startswith("0123456789abcdef: ")
     assert reason in message
@@ -128,7 +128,7 @@ def _inspect_or_refuse(data: bytes) -> None:
     with contextlib.suppress(UnsupportedVideo):
         info = inspect_mp4(data)
         assert min(info.num_frames, info.fps, info.width, info.height) > 0
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 2.0
 
 
 @settings(max_examples=600, deadline=None)
@@ -213,7 +213,7 @@ def test_millions_of_coded_units_are_refused_in_time() -> None:
     started = time.process_time()
     with pytest.raises(NalError, match="more than 1,000,000"):
         check_picture_size("h264", config, iter([sample]), (96, 96))
-    assert time.process_time() - started < 30
+    assert time.process_time() - started < 5.0
 
 
 @settings(max_examples=300, deadline=None)

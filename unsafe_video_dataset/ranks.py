@@ -52,8 +52,8 @@ def process_group(device: str = "cpu") -> Iterator[torch.device]:
         return
     global _talk
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
-    _talk = dist.new_group()
     try:
+        _talk = dist.new_group()
         yield where
     finally:
         _talk = None
